@@ -149,7 +149,7 @@ def measure(cluster, screen, name, seconds, work):
     replay = json.loads(cluster.cli("frames", session, "--digests", "--json").stdout)
     hourly = 3600 / spent / 1e6
     return {"workload": name, "cpu_percent": round(100 * ours / spent, 3), "mb_per_hour": round(steady * hourly, 2), "keyframe_bytes": total["stored_bytes"] - steady,
-            "rss_mb": round(memory, 1), "frames": replay["frames"], "digests": replay["digests"], "exact": replay["exact"],
+            "rss_mb": round(memory, 1), "frames": replay["frames"], "digests": replay["frames"] - replay["frames_without_digest"], "exact": replay["frames_exact"],
             "ffmpeg_cpu_percent": round(100 * theirs / spent, 2), "ffmpeg_mb_per_hour": round(their_bytes * hourly, 1), "ffmpeg_rss_mb": round(their_memory, 1)}
 
 
