@@ -1,0 +1,63 @@
+#include "lib/desktop/hold_queue.hpp"
+
+#include <algorithm>
+
+namespace lucid::desktop {
+
+void HoldQueue::check(std::int64_t now) {
+  if (last_check_ == now) return;
+  last_check_ = now;
+  if (!hides_input_(now)) return;
+  last_hidden_ = now;
+  for (Held& held : held_) held.masked = true;
+}
+
+void HoldQueue::push(std::int64_t at, std::int64_t now, std::uint32_t keycode, KeyEvent key, bool masked) {
+  check(now);
+  bool hidden = last_hidden_ && at - *last_hidden_ <= kLookBackMs;
+  held_.push_back({at, now, keycode, std::move(key), masked || hidden});
+}
+
+void HoldQueue::tick(std::int64_t now) {
+  if (!held_.empty() && (!last_check_ || now - *last_check_ >= kCheckEveryMs)) check(now);
+}
+
+DesktopEvent HoldQueue::let_go(Held held) {
+  bool down = held.key.action != KeyAction::release;
+  if (!down && masked_down_.erase(held.keycode) > 0) held.masked = true;
+  if (down && held.masked) masked_down_.insert(held.keycode);
+  if (held.masked) held.key = KeyEvent{held.key.action, 0, 0, true, {}};
+  return {held.at, std::move(held.key)};
+}
+
+std::vector<DesktopEvent> HoldQueue::take(std::int64_t now) {
+  std::vector<DesktopEvent> out;
+  if (held_.empty()) return out;
+  if (now - held_.front().drained >= kHoldMs)
+    check(now);
+  else
+    tick(now);
+  while (!held_.empty() && now - held_.front().drained >= kHoldMs) {
+    out.push_back(let_go(std::move(held_.front())));
+    held_.pop_front();
+  }
+  return out;
+}
+
+std::vector<DesktopEvent> HoldQueue::take_all(std::int64_t now) {
+  std::vector<DesktopEvent> out = take(now);
+  for (Held& held : held_) {
+    held.masked = true;
+    out.push_back(let_go(std::move(held)));
+  }
+  held_.clear();
+  return out;
+}
+
+std::optional<std::int64_t> HoldQueue::next_deadline() const {
+  if (held_.empty()) return std::nullopt;
+  std::int64_t release = held_.front().drained + kHoldMs;
+  return last_check_ ? std::min(release, *last_check_ + kCheckEveryMs) : release;
+}
+
+}  // namespace lucid::desktop
