@@ -24,6 +24,16 @@ double seconds_since(std::chrono::steady_clock::time_point from) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - from).count();
 }
 
+// The parts of a whole-screen grab that `areas` name.
+std::vector<PixelView> views_into(const desktop::GrabResult& whole, const std::vector<Rect>& areas) {
+  std::vector<PixelView> views;
+  for (const Rect& area : areas)
+    for (const PixelView& view : whole.areas)
+      if (Rect part = intersect(area, view.area); !part.empty())
+        views.push_back({part, view.pixels + static_cast<std::size_t>(part.y - view.area.y) * view.stride + static_cast<std::size_t>(part.x - view.area.x), view.stride});
+  return views;
+}
+
 Error not_recording() { return Error(ErrorKind::conflict, "not_recording", "this recording is not being captured any more"); }
 Error no_room() { return Error(ErrorKind::storage_full, "disk_full", "the recorder's disk is full: free space below DATA/recorder"); }
 
@@ -310,6 +320,9 @@ void DisplayRecorder::frame(std::int64_t at, bool whole_screen) {
   auto started = std::chrono::steady_clock::now();
   std::vector<Rect> areas;
   if (take_deferred) areas = encoder_.deferred_areas();
+  // A due keyframe compares the whole screen to find changes the server never reported: what it did report goes first.
+  if (full && sized_ && display_->damage_pending())
+    for (const PixelView& damaged : display_->grab().areas) areas.push_back(damaged.area);
   desktop::GrabResult grab = full ? display_->grab_full() : take_deferred ? display_->grab_areas(areas) : display_->grab();
   if (display_->lost() || grab.areas.empty()) return;
   metrics_.grab_seconds.observe(seconds_since(started));
@@ -318,6 +331,10 @@ void DisplayRecorder::frame(std::int64_t at, bool whole_screen) {
   if (grab.resized || !sized_) encoder_.resize(grab.width, grab.height, ms, scratch_);
   sized_ = true;
   full = full || grab.resized;
+  if (full && !grab.resized && !areas.empty()) {
+    if (encoder_.update(ms, views_into(grab, areas), grab.hints, false, scratch_).frame) count_frame();
+    grab.hints.clear();
+  }
   rec::EncodeResult result = encoder_.update(ms, grab.areas, grab.hints, full, scratch_);
   metrics_.encode_seconds.observe(seconds_since(started));
   metrics_.missed_damage_pixels.add(static_cast<double>(result.missed_damage_pixels));
@@ -326,15 +343,17 @@ void DisplayRecorder::frame(std::int64_t at, bool whole_screen) {
   metrics_.picture_bytes.add(static_cast<double>(scratch_.size()));
   builder_.add_stream(scratch_, now());
   if (scratch_.capacity() > (4u << 20)) Bytes().swap(scratch_);
-  if (result.frame) {
-    ++frames_;
-    metrics_.frames.add();
-  }
+  if (result.frame) count_frame();
   if (result.keyframe) {
     // A player that starts here has seen no cursor yet.
     for (auto* cursor : {&cursor_shape_, &cursor_position_})
       if (*cursor) builder_.add({ms, (*cursor)->payload}, now());
   }
+}
+
+void DisplayRecorder::count_frame() {
+  ++frames_;
+  metrics_.frames.add();
 }
 
 // Suspends capture when the spool refuses, and takes it up again when it does not.

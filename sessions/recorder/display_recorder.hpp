@@ -86,6 +86,7 @@ class DisplayRecorder {
   void remember_cursor(const recording::Record& record);
   bool frame_due(std::int64_t now);
   void frame(std::int64_t now, bool whole_screen);
+  void count_frame();
   void check_room();
   void gap(std::int64_t from_ms, recording::GapReason reason, const std::string& detail);
   void finish(recording::EndReason reason, const std::string& detail);

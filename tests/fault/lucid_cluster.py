@@ -20,19 +20,19 @@ SERVICES = {"session-storage": 8086, "session-pipeline": 8083, "chunk-processor"
 class Service:
     """One service process, restarted at once whenever it ends."""
 
-    def __init__(self, name, data, offset):
-        self.name, self.data, self.offset = name, data, offset
+    def __init__(self, name, data, offset, flags=(), log=None):
+        self.name, self.data, self.offset, self.flags = name, data, offset, list(flags)
         self.restarts = -1
         self.stopping = False
         self.process = None
-        self.log = open(data.parent / f"{name}.log", "ab")
+        self.log = open((log or data.parent) / f"{name}.log", "ab")
         self._start()
         self.thread = threading.Thread(target=self._supervise, daemon=True)
         self.thread.start()
 
     def _start(self):
         environment = dict(os.environ, LUCID_PORT_OFFSET=str(self.offset), LOG_LEVEL="warn")
-        self.process = subprocess.Popen([BIN / self.name, "--data", self.data], env=environment, stdout=self.log, stderr=self.log)
+        self.process = subprocess.Popen([BIN / self.name, "--data", self.data, *self.flags], env=environment, stdout=self.log, stderr=self.log)
         self.restarts += 1
 
     def _supervise(self):
@@ -59,11 +59,12 @@ class Service:
 
 
 class Cluster:
-    def __init__(self, work):
+    def __init__(self, work, data=None, flags=None):
+        """`flags`: further arguments of a service by its name."""
         self.work = pathlib.Path(work)
-        self.data = self.work / "data"
+        self.data = pathlib.Path(data or self.work / "data")
         self.offset = random.randrange(2000, 20000)
-        self.services = {name: Service(name, self.data, self.offset) for name in SERVICES}
+        self.services = {name: Service(name, self.data, self.offset, (flags or {}).get(name, ()), self.work) for name in SERVICES}
         self.url = f"http://127.0.0.1:{8087 + self.offset}"
         self.token = None
         self.wait(self.healthy, 20, "the services to answer")
