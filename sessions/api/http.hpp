@@ -1,0 +1,42 @@
+// The routes of session-api (docs/api/openapi.yaml) and its door: every route but the common ones needs the admin token.
+// Handlers run on the server's worker threads.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "lib/contracts/processor.hpp"
+#include "lib/crypto/signature.hpp"
+#include "lib/net/http.hpp"
+#include "lib/net/server.hpp"
+#include "lib/runtime/metrics.hpp"
+#include "sessions/api/limits.hpp"
+#include "sessions/api/recordings.hpp"
+#include "sessions/api/sessions.hpp"
+
+namespace lucid::api {
+
+struct Api {
+  Sessions& sessions;
+  Recordings& recordings;
+  LimitKeeper& limits;
+  std::shared_ptr<contracts::ProcessorClient> processor;
+  crypto::VerifyKey checkpoint_key;
+  json::object keys;                          // public keys and fingerprints, as /status shows them
+  runtime::Metrics& metrics;
+};
+
+// `api` must outlive the router.
+net::Router make_router(Api& api);
+void add_session_routes(net::Router& router, Api& api);
+void add_recording_routes(net::Router& router, Api& api);
+void add_evidence_routes(net::Router& router, Api& api);
+
+// Admits "Authorization: Bearer <admin token>" as "admin"; compared in constant time.
+net::Authenticator admin_door(std::string token);
+
+// Path parameters. Error{malformed} for anything that is no id or number.
+Id session_id(const net::Request& request);
+std::uint64_t sequence_number(const net::Request& request);
+
+}  // namespace lucid::api
