@@ -34,6 +34,7 @@ class FieldReader {
     std::size_t max = 255;
   };
   explicit FieldReader(const json::value& value, std::string pointer = "");
+  explicit FieldReader(json::value&&, std::string pointer = "") = delete;   // it keeps a reference
 
   std::string text(std::string_view key, TextRule rule);
   std::string text_or(std::string_view key, std::string fallback, TextRule rule);

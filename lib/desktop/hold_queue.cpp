@@ -13,7 +13,7 @@ void HoldQueue::check(std::int64_t now) {
 }
 
 void HoldQueue::push(std::int64_t at, std::int64_t now, std::uint32_t keycode, KeyEvent key, bool masked) {
-  check(now);
+  if (key.action != KeyAction::release) check(now);   // a release is as its press was
   bool hidden = last_hidden_ && at - *last_hidden_ <= kLookBackMs;
   held_.push_back({at, now, keycode, std::move(key), masked || hidden});
 }
@@ -32,11 +32,8 @@ DesktopEvent HoldQueue::let_go(Held held) {
 
 std::vector<DesktopEvent> HoldQueue::take(std::int64_t now) {
   std::vector<DesktopEvent> out;
-  if (held_.empty()) return out;
-  if (now - held_.front().drained >= kHoldMs)
-    check(now);
-  else
-    tick(now);
+  tick(now);
+  if (last_check_ != now) return out;          // let go together with a check, not by a wake-up of its own
   while (!held_.empty() && now - held_.front().drained >= kHoldMs) {
     out.push_back(let_go(std::move(held_.front())));
     held_.pop_front();
@@ -56,8 +53,7 @@ std::vector<DesktopEvent> HoldQueue::take_all(std::int64_t now) {
 
 std::optional<std::int64_t> HoldQueue::next_deadline() const {
   if (held_.empty()) return std::nullopt;
-  std::int64_t release = held_.front().drained + kHoldMs;
-  return last_check_ ? std::min(release, *last_check_ + kCheckEveryMs) : release;
+  return last_check_.value_or(held_.front().drained) + kCheckEveryMs;
 }
 
 }  // namespace lucid::desktop

@@ -1,6 +1,7 @@
 // Holds key events for a moment, so that a password prompt which appears just after a key was pressed still masks it. A
 // key comes out masked if input was hidden when it was pressed, when it is let go, at any check between, or at most one
-// second before the press. Checks run at every key and every 50 ms while something is held; nothing runs otherwise.
+// second before the press. Checks run at every key and every 100 ms while something is held (and let go of what
+// was held for 300 ms); nothing runs otherwise.
 // One thread. What is held is lost in a crash, unwritten.
 #pragma once
 
@@ -18,7 +19,7 @@ namespace lucid::desktop {
 class HoldQueue {
  public:
   static constexpr std::int64_t kHoldMs = 300;
-  static constexpr std::int64_t kCheckEveryMs = 50;
+  static constexpr std::int64_t kCheckEveryMs = 100;
   static constexpr std::int64_t kLookBackMs = 1000;
 
   // `hides_input(now)`: is typed text hidden at this moment?

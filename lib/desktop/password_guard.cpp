@@ -6,7 +6,8 @@
 namespace lucid::desktop {
 namespace {
 
-constexpr std::int64_t kTreeMaxAgeMs = 200;
+// Below HoldQueue::kHoldMs: a key is never let go without a look at the processes after it was pressed.
+constexpr std::int64_t kTreeMaxAgeMs = 280;
 constexpr std::int64_t kServersMaxAgeMs = 2000;
 
 // Dialogs and screen lockers that take passwords, by program name or WM_CLASS.

@@ -32,7 +32,7 @@ class PasswordGuard {
   // The windows keys may be going to: the one with the focus and those that may hold a keyboard grab.
   void set_receivers(std::vector<WindowFacts> windows);
   // True: text typed at this moment must be masked. Costs some /proc reads; the process tree is read at most every
-  // 200 ms, terminal modes each time.
+  // 280 ms, terminal modes each time.
   bool hides_input(std::int64_t now);
   // The last check saw a terminal: the answer depends on the moment, so a key judged late is not judged at all.
   bool watches_terminal() const { return !terminals_.empty(); }

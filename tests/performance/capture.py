@@ -50,8 +50,8 @@ class Screen:
         self.environment = dict(os.environ, DISPLAY=self.display)
         self.start(["openbox"])
         photo = pathlib.Path(work) / "photo.png"
-        subprocess.run(["convert", "-size", "960x540", "-seed", "5", "plasma:fractal", "-resize", "1920x1080!", "-attenuate", "0.15", "+noise", "Gaussian", str(photo)], check=True)
-        subprocess.run(["display", "-window", "root", str(photo)], env=self.environment, check=True, stdout=self.log, stderr=self.log)
+        subprocess.run(["/usr/bin/convert", "-size", "960x540", "-seed", "5", "plasma:fractal", "-resize", "1920x1080!", "-attenuate", "0.15", "+noise", "Gaussian", str(photo)], check=True)
+        subprocess.run(["hsetroot", "-fill", str(photo)], env=self.environment, check=True, stdout=self.log, stderr=self.log)
 
     def start(self, command, **more):
         environment = getattr(self, "environment", dict(os.environ))
@@ -162,16 +162,17 @@ def main():
     rows = []
     with tempfile.TemporaryDirectory(prefix="lucid-capture-") as work:
         (pathlib.Path(work) / "data").mkdir(mode=0o700)
-        cluster, screen = Cluster(work), Screen(work)
+        cluster = Cluster(work)
         try:
+            screen = Screen(work)
             for name in options.only.split(","):
                 if name == "browsing" and not shutil.which("chromium"):
                     print("browsing: not run, chromium is not installed", file=sys.stderr)
                     continue
                 rows.append(measure(cluster, screen, name, options.seconds, work))
                 print(rows[-1], file=sys.stderr)
-        finally:
             screen.stop()
+        finally:
             cluster.stop()
     if options.json:
         print(json.dumps(rows))
