@@ -24,7 +24,12 @@ class WholeFile {
  public:
   WholeFile(FileOps& files, std::string path) : files_(files), path_(std::move(path)), part_(path_ + ".part") {
     files_.remove(part_);
-    file_ = files_.open(part_, OpenMode::create_new);
+    try {
+      file_ = files_.open(part_, OpenMode::create_new);
+    } catch (const Error& e) {
+      // Not "not found", which says that the server has no such session.
+      throw Error(ErrorKind::internal, "cannot_write", e.what());
+    }
   }
   ~WholeFile() {
     if (done_) return;

@@ -15,6 +15,17 @@ const json::object& empty_object() {
   return empty;
 }
 
+// One reference token of RFC 6901: '~' and '/' are written ~0 and ~1.
+std::string escape_pointer(std::string_view key) {
+  std::string out;
+  for (char c : key) {
+    if (c == '~') out += "~0";
+    else if (c == '/') out += "~1";
+    else out += c;
+  }
+  return out;
+}
+
 std::size_t code_points(std::string_view text) {
   return static_cast<std::size_t>(std::count_if(text.begin(), text.end(), [](char c) { return (c & 0xc0) != 0x80; }));
 }
@@ -125,7 +136,7 @@ std::vector<std::string> FieldReader::texts_or_empty(std::string_view key, std::
     std::string_view text = s != nullptr ? std::string_view{s->data(), s->size()} : std::string_view{};
     std::size_t n = code_points(text);
     if (s == nullptr || n < rule.min || n > rule.max || text.find('\0') != std::string_view::npos)
-      refuse(fmt::format("{}/{}", key, i), fmt::format("must be a string of {} to {} characters", rule.min, rule.max));
+      errors_->push_back({fmt::format("{}/{}/{}", pointer_, escape_pointer(key), i), fmt::format("must be a string of {} to {} characters", rule.min, rule.max)});
     else
       out.emplace_back(text);
   }
@@ -145,7 +156,7 @@ void FieldReader::finish_child() {
   for (const auto& member : *object_) {
     std::string_view key{member.key().data(), member.key().size()};
     if (std::find(known_.begin(), known_.end(), key) == known_.end())
-      errors_->push_back({pointer_ + "/" + to_utf8(key, 100), "is not a known field"});
+      errors_->push_back({pointer_ + "/" + escape_pointer(to_utf8(key, 100)), "is not a known field"});
   }
 }
 

@@ -136,7 +136,7 @@ TEST_F(KeyStoreTest, AFailureAnywhereLeavesAllKeysOrNone) {
   std::uint64_t calls = 0;
   {
     FaultyFileOps counting([](std::string_view, const std::string&, std::uint64_t) { return 0; });
-    KeyStore(folder_.path() + "/counted/keys", counting, random_);
+    KeyStore store(folder_.path() + "/counted/keys", counting, random_);
     calls = counting.calls();
   }
   ASSERT_GT(calls, 24u);

@@ -24,6 +24,7 @@ Bytes random_bytes(RandomSource& random, std::size_t size) {
 
 bool is_zero(const Secret32& secret) { return secret.equals(Secret32()); }
 
+// NOLINTBEGIN(bugprone-use-after-move,clang-analyzer-cplusplus.Move): what is left behind is what this test is about.
 TEST(Secret, MovingLeavesTheSourceWiped) {
   SeededRandom random(1);
   Secret32 a = Secret32::random(random);
@@ -39,6 +40,7 @@ TEST(Secret, MovingLeavesTheSourceWiped) {
   c.wipe();
   EXPECT_TRUE(is_zero(c));
 }
+// NOLINTEND(bugprone-use-after-move,clang-analyzer-cplusplus.Move)
 
 TEST(Secret, IsWipedWhenItGoesOutOfScope) {
   SeededRandom random(2);

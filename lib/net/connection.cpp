@@ -192,9 +192,7 @@ Task<bool> Connection::serve_one() {
   x_.started = steady_clock::now();
   x_.request.remote = remote_;
   std::optional<Response> refusal;
-  if (head == Head::refused) {
-    x_.request.request_id = new_request_id();
-  } else {
+  if (head == Head::ready) {
     refusal = read_request_head(*parser_, server_->router, x_);
     body_.emplace(*parser_, in_, x_.route != nullptr ? x_.route->options.max_body : 0);
     if (refusal) response = std::move(*refusal);
@@ -210,6 +208,7 @@ Task<bool> Connection::serve_one() {
 }
 
 Task<Connection::Head> Connection::read_head(Response& refusal) {
+  x_.request.request_id = new_request_id();    // of a head that is refused; one that is read may bring its own
   body_.reset();
   parser_.emplace();
   parser_->header_limit(kMaxHead);
@@ -237,7 +236,7 @@ Task<Connection::Head> Connection::read_head(Response& refusal) {
     if (parser_->is_header_done()) co_return Head::ready;
     if (ec == http::error::need_more && used + in_.data().size() > kMaxHead) ec = http::error::header_limit;
     if (ec && ec != http::error::need_more) {
-      refusal = parser_problem(ec, {});
+      refusal = parser_problem(ec, x_.request.request_id);
       co_return Head::refused;
     }
     if (!waiting) set_deadline(server_->config.header_timeout);
@@ -245,7 +244,7 @@ Task<Connection::Head> Connection::read_head(Response& refusal) {
     ErrorCode failed = co_await read_more();
     if (!failed) continue;
     if (timed_out_) {
-      refusal = problem(too_slow("request head"), {});
+      refusal = problem(too_slow("request head"), x_.request.request_id);
       co_return Head::refused;
     }
     co_return Head::closed;

@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <mutex>
 
+#include <malloc.h>
 #include <pthread.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -166,8 +167,20 @@ void harden_process() {
 #endif
 }
 
+namespace {
+
+// Keyframes and chunks come in megabytes and go again: such blocks are given back to the system, and few arenas are kept,
+// so that resident memory follows what is in use.
+void trim_memory() {
+  ::mallopt(M_MMAP_THRESHOLD, 256 << 10);
+  ::mallopt(M_ARENA_MAX, 2);
+}
+
+}  // namespace
+
 int run_process(ProcessOptions options) {
   harden_process();
+  trim_memory();
   StopSignals signals;
   try {
     Process process(std::move(options));

@@ -9,6 +9,7 @@
 namespace lucid::api {
 namespace {
 
+constexpr std::int64_t kStartOnItsWayMs = 10'000;
 constexpr const char* kCollection = "sessions";
 constexpr std::size_t kScanPage = 200;
 constexpr std::size_t kMaxScanned = 10'000;        // documents looked at for one page of a list
@@ -85,7 +86,8 @@ Session Sessions::refresh(const Session& session) {
   try {
     status = parts_.pipeline->status(session.id);
   } catch (const Error& e) {
-    if (e.kind() == ErrorKind::not_found && session.status == Status::starting) {
+    // Young ones are on their way to the pipeline in another request.
+    if (e.kind() == ErrorKind::not_found && session.status == Status::starting && parts_.clock.wall_ms() - session.updated_wall_ms > kStartOnItsWayMs) {
       // The start never reached the pipeline.
       return update(session.id, [](Session& s) { return s.status == Status::starting ? (s.status = Status::created, true) : false; });
     }
@@ -93,7 +95,15 @@ Session Sessions::refresh(const Session& session) {
     known.stale = true;
     return known;
   }
-  return update(session.id, [&](Session& s) { return !s.receipt && apply_status(status, s); });
+  try {
+    return update(session.id, [&](Session& s) { return !s.receipt && apply_status(status, s); });
+  } catch (const Error& e) {
+    // Looking must work when writing does not: on a full disk people come to see the alarm.
+    if (e.kind() != ErrorKind::storage_full && e.kind() != ErrorKind::unavailable) throw;
+    Session known = session;
+    apply_status(status, known);
+    return known;
+  }
 }
 
 Session Sessions::get(const Id& id) {

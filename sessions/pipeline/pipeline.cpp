@@ -132,7 +132,7 @@ contracts::RecordingStatus Pipeline::describe(Recording& r) {
   s.finalised = r.finalised;
   s.stalled = (r.state == State::active || r.state == State::paused) && !leases_.current(r.plan.session.text());
   s.backlog = r.backlog;
-  s.alarm = r.alarm;
+  s.alarm = r.alarm.empty() ? r.failure : r.alarm;
   s.stages = r.stats.counts();
   return s;
 }
@@ -161,7 +161,6 @@ contracts::RecordingStatus Pipeline::start(const std::shared_ptr<Recording>& r) 
   contracts::RecordingPlan plan;
   {
     std::lock_guard lock(r->mutex);
-    if (r->state != State::starting) move(*r, Trigger::start, "");
     plan = r->plan;
   }
   try {
@@ -188,8 +187,13 @@ contracts::RecordingStatus Pipeline::start(const std::shared_ptr<Recording>& r) 
 
 contracts::RecordingStatus Pipeline::act(const Id& session, std::string_view action) {
   auto r = find(session);
-  if (action == "start") return start(r);
   std::unique_lock lock(r->mutex);
+  if (action == "start") {
+    if (!next(r->state, Trigger::start)) throw illegal(r->state, action);
+    move(*r, Trigger::start, "");
+    lock.unlock();
+    return start(r);
+  }
   if (action == "pause") {
     move(*r, Trigger::pause, "");
     lock.unlock();
@@ -330,6 +334,7 @@ void Pipeline::commit(const Id& session, const contracts::Commit& commit) {
   r->stats.item(Stage::hashed, commit.hash_us);
   r->stats.item(Stage::stored, commit.store_us);
   r->stats.item(Stage::committed, commit.total_us);
+  r->failure.clear();
   r->next_sequence = commit.sequence + 1;
   r->committed_bytes += commit.stored_size;
   r->last_commit_wall_ms = clock_.wall_ms();
@@ -347,14 +352,15 @@ void Pipeline::failure(const Id& session, std::uint64_t sequence, Stage stage, c
   auto r = find(session);
   std::lock_guard lock(r->mutex);
   r->stats.error(stage);
-  r->alarm = fmt::format("chunk {} failed at {}: {}", sequence, name(stage), to_utf8(reason, 300));
+  r->failure = fmt::format("chunk {} failed at {}: {}", sequence, name(stage), to_utf8(reason, 300));
 }
 
 void Pipeline::report(const Id& session, const std::string& event, const std::string& detail) {
   auto r = find(session);
   std::lock_guard lock(r->mutex);
   if (event == "resumed") r->alarm.clear();
-  else if (event != "first_frame" && event != "ended") r->alarm = detail.empty() ? event : event + ": " + to_utf8(detail, 300);
+  if (event == "paused_disk_full") r->alarm = "disk_full";      // the word its heartbeats use as well
+  if (event == "display_lost") r->alarm = detail.empty() ? event : event + ": " + to_utf8(detail, 300);
 }
 
 Pipeline::Totals Pipeline::totals() {
@@ -369,7 +375,7 @@ Pipeline::Totals Pipeline::totals() {
     if (!is_live(r->state)) continue;
     ++t.live;
     t.backlog += r->backlog;
-    if (!r->alarm.empty()) ++t.alarms;
+    if (!r->alarm.empty() || !r->failure.empty()) ++t.alarms;
     if ((r->state == State::active || r->state == State::paused) && !leases_.current(r->plan.session.text())) ++t.stalled;
   }
   return t;

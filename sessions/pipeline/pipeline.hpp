@@ -65,6 +65,7 @@ class Pipeline {
   void save(Recording& r);
   void save_progress(Recording& r);
   contracts::RecordingStatus describe(Recording& r);
+  // Asks the recorder to begin what is in state `starting`; may be repeated.
   contracts::RecordingStatus start(const std::shared_ptr<Recording>& r);
   void check_token(const Recording& r, std::uint64_t token) const;
 

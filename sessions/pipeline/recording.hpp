@@ -32,7 +32,8 @@ struct Pipeline::Recording {
   StageStats stats;                           // live values from here on
   std::uint64_t backlog = 0;
   std::int64_t last_beat_wall_ms = 0;
-  std::string alarm;
+  std::string alarm;                          // what the recorder says of itself, e.g. "disk_full"
+  std::string failure;                        // why the last chunk failed; cleared by the next commit
 };
 
 }  // namespace lucid::pipeline

@@ -15,6 +15,9 @@ std::int64_t now_us() {
   return std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
+// A segment that cannot be opened is the sender's mistake, however it came to be damaged: 4xx, under the code that says what.
+Error unacceptable(const Error& e) { return Error(e.kind() == ErrorKind::corrupt ? ErrorKind::invalid : e.kind(), e.code(), e.what()); }
+
 json::array hex_list(const evidence::Proof& proof) {
   json::array out;
   for (const Hash32& h : proof) out.push_back(json::value(to_hex(h)));
@@ -126,7 +129,7 @@ contracts::Committed Processor::ingest(ByteView body, contracts::SegmentPart par
   if (!header) throw header.error();
   crypto::Secret32 spool_key = spool_keys_.open(*header);
   auto opened = recording::open_segment(body, *header, spool_key);
-  if (!opened) throw opened.error();
+  if (!opened) throw unacceptable(opened.error());
   recording::OpenedSegment& segment = *opened;
   if (!segment.closed && part == contracts::SegmentPart::closed)
     throw Error(ErrorKind::malformed, "segment_cut", fmt::format("segment {} ends without its last batch", segment.sequence));

@@ -14,7 +14,7 @@ class SpoolKeys {
  public:
   explicit SpoolKeys(crypto::BoxKey own) : own_(std::move(own)) {}
   const crypto::BoxPublicKey& public_key() const { return own_.public_key(); }
-  // Error{corrupt, "spool_key"} when the header was not sealed to this processor.
+  // Error{invalid, "spool_key"} when the header was not sealed to this processor.
   crypto::Secret32 open(const recording::SpoolHeader& header);
 
  private:

@@ -15,6 +15,10 @@ namespace {
 // More missing segments than this are not filled one by one: something else is wrong, and people must look.
 constexpr std::uint64_t kMostFilled = 10'000;
 
+// A recovered spool file whose key the processor cannot open is damaged, unless the processor's own key is not there yet:
+// it gets this long.
+constexpr std::chrono::seconds kKeyPatience{60};
+
 // What the processor says of a segment that will never be taken. Anything else may be mended there, and is tried again.
 constexpr std::array<std::string_view, 5> kDamaged{"segment_altered", "segment_cut", "torn_batch", "malformed", "too_large"};
 
@@ -136,6 +140,14 @@ void Sender::work() {
   }
 }
 
+// How long the head of the session's queue has been there.
+std::chrono::steady_clock::duration Sender::waited(const Id& session) const {
+  std::lock_guard lock(mutex_);
+  auto at = queues_.find(session);
+  if (at == queues_.end() || at->second.segments.empty()) return {};
+  return std::chrono::steady_clock::now() - at->second.segments.front().since;
+}
+
 void Sender::send_next(const Id& session, const SegmentPtr& segment) {
   Answer answer = post(*segment);
   switch (answer.kind) {
@@ -160,7 +172,10 @@ void Sender::send_next(const Id& session, const SegmentPtr& segment) {
     case Answer::Kind::refused:
       if (!segment->filler) return replace(segment, answer.error->what());
       break;
-    case Answer::Kind::retry: break;
+    case Answer::Kind::retry:
+      if (segment->recovered && !segment->filler && answer.error && answer.error->code() == "spool_key" && waited(session) > kKeyPatience)
+        return replace(segment, answer.error->what());
+      break;
   }
   std::lock_guard lock(mutex_);
   Queue& queue = queues_[session];

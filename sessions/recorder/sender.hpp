@@ -77,6 +77,7 @@ class Sender {
     std::optional<Error> error;
   };
   void work();
+  std::chrono::steady_clock::duration waited(const Id& session) const;
   void send_next(const Id& session, const SegmentPtr& segment);
   Answer post(const Segment& segment);
   Answer judge(const net::Response& response, const Segment& segment) const;
