@@ -70,6 +70,13 @@ TEST_F(PacksTest, APackIsChunksEachFollowedByItsHash) {
   EXPECT_EQ(system_files().read_file(dir_.path() + "/" + session_.text() + "/00000000.pack"), expected);
 }
 
+// The golden pack was put together by a script with the program b3sum.
+TEST_F(PacksTest, APackIsByteForByteTheGoldenOne) {
+  packs_->append(session_, chunk_of(1, 50));
+  packs_->append(session_, chunk_of(2, 70));
+  EXPECT_EQ(system_files().read_file(dir_.path() + "/" + session_.text() + "/00000000.pack"), system_files().read_file("tests/golden/pack/v1/two_chunks.pack"));
+}
+
 TEST_F(PacksTest, APackThatIsFullIsFollowedByTheNext) {
   restart(1000);
   std::vector<PackLocation> locations;
