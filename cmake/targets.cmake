@@ -9,6 +9,8 @@ set(LUCID_BIN ${CMAKE_BINARY_DIR}/bin)
 # What the sanitizer presets build (./test): every quick test and fuzz corpus; the tests labelled `threads`.
 add_custom_target(sanitized)
 add_custom_target(threaded)
+# What scripts/fuzz.sh builds: every fuzzer and nothing else.
+add_custom_target(fuzzers)
 
 function(lucid_library name)
   cmake_parse_arguments(A "" "" "SOURCES;DEPS;PRIVATE_DEPS" ${ARGN})
@@ -56,6 +58,7 @@ function(lucid_fuzzer name)
     set_tests_properties(fuzz_corpus_${name} PROPERTIES TIMEOUT 120 LABELS quick)
     add_dependencies(sanitized fuzz_${name})
   endif()
+  add_dependencies(fuzzers fuzz_${name})
   target_link_libraries(fuzz_${name} PRIVATE ${A_DEPS})
   set_target_properties(fuzz_${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/fuzz)
 endfunction()

@@ -22,9 +22,9 @@ Bytes random_bytes(RandomSource& random, std::size_t size) {
   return bytes;
 }
 
+// NOLINTBEGIN(bugprone-use-after-move,clang-analyzer-cplusplus.Move): what is left behind is what the next test is about.
 bool is_zero(const Secret32& secret) { return secret.equals(Secret32()); }
 
-// NOLINTBEGIN(bugprone-use-after-move,clang-analyzer-cplusplus.Move): what is left behind is what this test is about.
 TEST(Secret, MovingLeavesTheSourceWiped) {
   SeededRandom random(1);
   Secret32 a = Secret32::random(random);

@@ -18,8 +18,8 @@ constexpr std::uint16_t kVersion = 1;
 constexpr std::size_t kWindow = 2 << 20;
 constexpr std::size_t kMinChunkBytes = kChunkHeaderSize + crypto::kNonceSize + crypto::kTagSize;
 
-std::unexpected<Error> malformed(std::string message) {
-  return std::unexpected(Error(ErrorKind::malformed, std::move(message)));
+std::unexpected<Error> malformed(const std::string& message) {
+  return std::unexpected(Error(ErrorKind::malformed, message));
 }
 
 }  // namespace

@@ -21,8 +21,8 @@ constexpr std::size_t kExpansionFreeBytes = 64 << 10;    // below this much plai
 constexpr std::array<std::uint8_t, 4> kSkippableMagic{0x50, 0x2a, 0x4d, 0x18};
 constexpr std::size_t kSkippableHeader = 8;              // magic and length of a zstd skippable frame
 
-std::unexpected<Error> malformed(std::string message) {
-  return std::unexpected(Error(ErrorKind::malformed, std::move(message)));
+std::unexpected<Error> malformed(const std::string& message) {
+  return std::unexpected(Error(ErrorKind::malformed, message));
 }
 
 bool expands_too_far(std::size_t plain, std::size_t compressed) {

@@ -165,7 +165,7 @@ std::string sign_manifest(std::string_view text, const crypto::SigningKey& key) 
 Expected<void> verify_manifest(std::string_view text, std::string_view note, const crypto::VerifyKey& key) {
   auto manifest = parse_manifest(text);
   if (!manifest) return std::unexpected(manifest.error());
-  auto altered = [](std::string message) { return std::unexpected(Error(ErrorKind::corrupt, "manifest_altered", std::move(message))); };
+  auto altered = [](const std::string& message) { return std::unexpected(Error(ErrorKind::corrupt, "manifest_altered", message)); };
   auto opened = open_session_note(note, note_origin(*manifest), key);
   if (!opened && opened.error().code() == "checkpoint_mismatch") return altered(std::string("the manifest is another one's: ") + opened.error().what());
   if (!opened) return std::unexpected(opened.error());

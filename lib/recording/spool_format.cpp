@@ -17,12 +17,12 @@ constexpr std::size_t kBodyOffset = kBatchHeaderSize + crypto::kNonceSize;
 constexpr std::size_t kTearCheckOffset = 68;                 // header bytes before it are associated data
 constexpr std::size_t kAssociatedSize = 16 + kTearCheckOffset;
 
-std::unexpected<Error> malformed(std::string message) {
-  return std::unexpected(Error(ErrorKind::malformed, std::move(message)));
+std::unexpected<Error> malformed(const std::string& message) {
+  return std::unexpected(Error(ErrorKind::malformed, message));
 }
 
-std::unexpected<Error> torn(std::string message) {
-  return std::unexpected(Error(ErrorKind::malformed, "torn_batch", std::move(message)));
+std::unexpected<Error> torn(const std::string& message) {
+  return std::unexpected(Error(ErrorKind::malformed, "torn_batch", message));
 }
 
 std::array<std::uint8_t, kAssociatedSize> associated(const std::array<std::uint8_t, 16>& spool_id, ByteView batch) {
