@@ -3,7 +3,7 @@
 #include <cstdint>
 #include <cstdlib>
 
-#include "sessions/api/byte_range.hpp"
+#include "lib/net/byte_range.hpp"
 #include "sessions/api/listing.hpp"
 #include "sessions/api/session.hpp"
 
@@ -66,8 +66,8 @@ void query(std::string_view text) {
 
 void range(std::string_view text) {
   for (std::uint64_t size : {std::uint64_t{0}, std::uint64_t{1}, std::uint64_t{1000}, UINT64_MAX}) {
-    auto r = parse_range(text, size);
-    if (const auto* part = std::get_if<ByteRange>(&r)) require(part->first <= part->last && part->last < size);
+    auto r = net::parse_range(text, size);
+    if (const auto* part = std::get_if<net::ByteRange>(&r)) require(part->first <= part->last && part->last < size);
   }
 }
 

@@ -4,7 +4,7 @@
 
 #include <fmt/format.h>
 
-#include "sessions/api/byte_range.hpp"
+#include "lib/net/byte_range.hpp"
 #include "sessions/api/http.hpp"
 
 namespace lucid::api {
@@ -39,7 +39,7 @@ net::Response chunk(Api& api, net::Request& r) {
   std::uint64_t sequence = sequence_number(r);
   auto row = api.recordings.row(id, sequence);
   if (!row) throw Error(ErrorKind::not_found, "chunk_not_found", fmt::format("session {} has no chunk {}", id.text(), sequence));
-  return serve_bytes(r, api.recordings.stored(id, sequence), "application/octet-stream", "\"" + to_hex(row->blake3) + "\"");
+  return net::serve_bytes(r, api.recordings.stored(id, sequence), "application/octet-stream", "\"" + to_hex(row->blake3) + "\"");
 }
 
 bool takes_zstd(const net::Request& r) {

@@ -4,7 +4,6 @@
 #include <gtest/gtest.h>
 
 #include "lib/recording/records.hpp"
-#include "sessions/api/byte_range.hpp"
 #include "sessions/api/limits.hpp"
 #include "sessions/api/playback_keys.hpp"
 #include "sessions/api/recordings.hpp"
@@ -87,40 +86,6 @@ TEST_F(PlaybackKeysTest, ForgetsADeletedSession) {
   keys.forget(session_);
   manifest_.epochs.clear();
   EXPECT_THROW(keys.chunk_key(header(1, 0)), Error);
-}
-
-TEST(ByteRanges, FollowTheStandard) {
-  auto range = [](std::string_view text) { return parse_range(text, 100); };
-  auto part = [&](std::string_view text) {
-    auto r = range(text);
-    const auto* p = std::get_if<ByteRange>(&r);
-    return p != nullptr ? std::to_string(p->first) + "-" + std::to_string(p->last) : std::string("none");
-  };
-  EXPECT_EQ(part("bytes=0-0"), "0-0");
-  EXPECT_EQ(part("bytes=10-19"), "10-19");
-  EXPECT_EQ(part("bytes=90-"), "90-99");
-  EXPECT_EQ(part("bytes=90-1000"), "90-99");
-  EXPECT_EQ(part("bytes=-10"), "90-99");
-  EXPECT_EQ(part("bytes=-1000"), "0-99");
-  for (const char* whole : {"", "bytes", "bytes=", "bytes=-", "bytes=5-4", "bytes=a-b", "bytes=1-2,4-5", "items=0-1", "bytes=1-99999999999999999999999"})
-    EXPECT_TRUE(std::holds_alternative<WholeBody>(range(whole))) << whole;
-  for (const char* beyond : {"bytes=100-", "bytes=100-200", "bytes=-0"}) EXPECT_TRUE(std::holds_alternative<Unsatisfiable>(range(beyond))) << beyond;
-  EXPECT_TRUE(std::holds_alternative<WholeBody>(parse_range(std::nullopt, 100)));
-}
-
-TEST(ByteRanges, AreServedWithTheirHeaders) {
-  net::Request request;
-  request.headers.set("Range", "bytes=1-2");
-  net::Response part = serve_bytes(request, {1, 2, 3, 4}, "application/octet-stream", "\"e\"");
-  EXPECT_EQ(part.status, 206);
-  EXPECT_EQ(part.body, (Bytes{2, 3}));
-  EXPECT_EQ(part.headers.get("Content-Range"), "bytes 1-2/4");
-  request.headers.set("Range", "bytes=4-");
-  net::Response beyond = serve_bytes(request, {1, 2, 3, 4}, "application/octet-stream", "\"e\"");
-  EXPECT_EQ(beyond.status, 416);
-  EXPECT_EQ(beyond.headers.get("Content-Range"), "bytes */4");
-  request.headers.set("If-None-Match", "\"e\"");
-  EXPECT_EQ(serve_bytes(request, {1}, "application/octet-stream", "\"e\"").status, 304);
 }
 
 TEST(Limits, AreReachedOnlyByLiveSessions) {

@@ -6,7 +6,7 @@
 
 #include "lib/recording/chunk.hpp"
 #include "lib/recording/manifest.hpp"
-#include "sessions/storage/byte_range.hpp"
+#include "lib/net/byte_range.hpp"
 
 namespace lucid::storage {
 
@@ -43,28 +43,7 @@ void require_type(const Request& request, std::string_view type) {
 
 // Whole, in part, or "you have it": the bytes were verified as a whole before this is asked.
 Response serve_chunk(const Request& request, StoredChunk chunk) {
-  std::string etag = '"' + to_hex(chunk.row.blake3) + '"';
-  std::uint64_t total = chunk.bytes.size();
-  Response response;
-  auto asked = request.headers.get("If-None-Match");
-  auto only_if = request.headers.get("If-Range");
-  ByteRange range = only_if && *only_if != etag ? ByteRange{} : parse_range(request.headers.get("Range"), total);
-  if (asked && (*asked == etag || *asked == "*")) {
-    response = Response::empty(304);
-  } else if (range.kind == ByteRange::Kind::unsatisfiable) {
-    response = Response::empty(416);
-    response.headers.set("Content-Range", fmt::format("bytes */{}", total));
-  } else if (range.kind == ByteRange::Kind::part) {
-    auto from = chunk.bytes.begin() + static_cast<std::ptrdiff_t>(range.from);
-    response = Response::bytes(Bytes(from, from + static_cast<std::ptrdiff_t>(range.size)));
-    response.status = 206;
-    response.headers.set("Content-Range", fmt::format("bytes {}-{}/{}", range.from, range.from + range.size - 1, total));
-  } else {
-    response = Response::bytes(std::move(chunk.bytes));
-  }
-  response.headers.set("ETag", etag);
-  response.headers.set("Accept-Ranges", "bytes");
-  return response;
+  return net::serve_bytes(request, std::move(chunk.bytes), "application/octet-stream", '"' + to_hex(chunk.row.blake3) + '"');
 }
 
 json::value to_json(const SessionPage& page) {

@@ -1,16 +1,17 @@
-#include "sessions/api/byte_range.hpp"
+#include "lib/net/byte_range.hpp"
 
 #include <algorithm>
 #include <charconv>
 
 #include <fmt/format.h>
 
-namespace lucid::api {
+namespace lucid::net {
 namespace {
 
 std::optional<std::uint64_t> number(std::string_view text) {
   std::uint64_t n = 0;
   auto [end, ec] = std::from_chars(text.data(), text.data() + text.size(), n);
+  if (ec == std::errc::result_out_of_range && end == text.data() + text.size()) return UINT64_MAX;   // beyond any body
   if (text.empty() || ec != std::errc{} || end != text.data() + text.size()) return std::nullopt;
   return n;
 }
@@ -37,8 +38,8 @@ std::variant<WholeBody, ByteRange, Unsatisfiable> parse_range(std::optional<std:
   return ByteRange{*first, std::min(*last, size - 1)};
 }
 
-net::Response serve_bytes(const net::Request& request, Bytes body, const std::string& content_type, const std::string& etag) {
-  net::Response response;
+Response serve_bytes(const Request& request, Bytes body, const std::string& content_type, const std::string& etag) {
+  Response response;
   auto known = request.headers.get("If-None-Match");
   if (known && (*known == etag || *known == "*")) {
     response.status = 304;
@@ -46,9 +47,10 @@ net::Response serve_bytes(const net::Request& request, Bytes body, const std::st
     return response;
   }
   std::uint64_t size = body.size();
-  auto range = parse_range(request.headers.get("Range"), size);
+  auto only_if = request.headers.get("If-Range");
+  auto range = parse_range(only_if && *only_if != etag ? std::nullopt : request.headers.get("Range"), size);
   if (std::holds_alternative<Unsatisfiable>(range)) {
-    response = net::problem(Error(ErrorKind::invalid, "range_not_satisfiable", fmt::format("the body has {} bytes; the range asked for lies beyond", size)),
+    response = problem(Error(ErrorKind::invalid, "range_not_satisfiable", fmt::format("the body has {} bytes; the range asked for lies beyond", size)),
                             request.request_id);
     response.status = 416;
     response.headers.set("Content-Range", fmt::format("bytes */{}", size));
@@ -56,15 +58,15 @@ net::Response serve_bytes(const net::Request& request, Bytes body, const std::st
   }
   if (const auto* part = std::get_if<ByteRange>(&range)) {
     auto begin = body.begin() + static_cast<std::ptrdiff_t>(part->first);
-    response = net::Response::bytes(Bytes(begin, begin + static_cast<std::ptrdiff_t>(part->last - part->first + 1)), content_type);
+    response = Response::bytes(Bytes(begin, begin + static_cast<std::ptrdiff_t>(part->last - part->first + 1)), content_type);
     response.status = 206;
     response.headers.set("Content-Range", fmt::format("bytes {}-{}/{}", part->first, part->last, size));
   } else {
-    response = net::Response::bytes(std::move(body), content_type);
+    response = Response::bytes(std::move(body), content_type);
   }
   response.headers.set("Accept-Ranges", "bytes");
   response.headers.set("ETag", etag);
   return response;
 }
 
-}  // namespace lucid::api
+}  // namespace lucid::net
