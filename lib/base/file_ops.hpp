@@ -5,6 +5,7 @@
 // it and it survives kill -9, but not power loss.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -98,7 +99,7 @@ class FaultyFileOps final : public FileOps {
  private:
   void check(const char* call, const std::string& path);
   Decide fail_;
-  std::uint64_t calls_ = 0;
+  std::atomic<std::uint64_t> calls_ = 0;
 };
 
 // A directory under $TMPDIR that is removed with the object. For tests and scratch work.
