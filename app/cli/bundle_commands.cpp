@@ -70,7 +70,9 @@ int bundle(Io& io, const Options& o) {
   } catch (const Error& e) {
     if (e.code() != "connection_lost" || file.size() == 0) throw;
     // The server breaks off where it cannot read on; an answer that has begun cannot say why.
-    throw Error(ErrorKind::corrupt, "bundle_cut", fmt::format("the server broke off after {} bytes; POST {}/verify says what is wrong with the recording", file.size(), path));
+    throw Error(
+        ErrorKind::corrupt, "bundle_cut",
+        fmt::format("the server broke off after {} bytes; POST {}/verify says what is wrong with the recording", file.size(), path));
   }
   file.finish();
   io.out << fmt::format("{} {} bytes\n", o.out, file.size());
@@ -105,8 +107,10 @@ json::object to_json(const recording::VerifyReport& r) {
     if (f.sequence) item["sequence"] = *f.sequence;
     findings.push_back(std::move(item));
   }
-  return {{"verdict", word(r.verdict)}, {"verified", r.verdict == recording::Verdict::good}, {"session_id", r.session.text()}, {"chunks", r.chunks},
-          {"stored_bytes", r.stored_bytes}, {"root", to_hex(r.root)}, {"complete", r.complete}, {"findings", std::move(findings)}};
+  return {{"verdict", word(r.verdict)},     {"verified", r.verdict == recording::Verdict::good},
+          {"session_id", r.session.text()}, {"chunks", r.chunks},
+          {"stored_bytes", r.stored_bytes}, {"root", to_hex(r.root)},
+          {"complete", r.complete},         {"findings", std::move(findings)}};
 }
 
 int verify(Io& io, const Options& o) {
@@ -115,8 +119,9 @@ int verify(Io& io, const Options& o) {
     crypto::VerifyKey key = read_key(io, o.key);
     File file = io.files.open(o.file, OpenMode::read);
     std::uint64_t size = io.files.size(file, o.file);
-    report = recording::verify_bundle(size, [&](std::uint64_t at, std::span<std::uint8_t> out) { return io.files.read_at(file, out, at, o.file); }, key);
-  } catch (const Error& e) {   // no such file, no such key: nothing was verified
+    report = recording::verify_bundle(
+        size, [&](std::uint64_t at, std::span<std::uint8_t> out) { return io.files.read_at(file, out, at, o.file); }, key);
+  } catch (const Error& e) {  // no such file, no such key: nothing was verified
     io.err << "lucid: " << e.what() << '\n';
     return kUsage;
   }
@@ -125,7 +130,8 @@ int verify(Io& io, const Options& o) {
   } else {
     io.out << fmt::format("{}: session {}, {} chunks, {} bytes, {}, root {}\n", word(report.verdict), report.session.text(), report.chunks,
                           report.stored_bytes, report.complete ? "complete" : "without its end", to_hex(report.root));
-    for (const recording::Finding& f : report.findings) io.out << fmt::format("  {} at bytes {}-{}: {}\n", f.code, f.first_byte, f.last_byte, f.detail);
+    for (const recording::Finding& f : report.findings)
+      io.out << fmt::format("  {} at bytes {}-{}: {}\n", f.code, f.first_byte, f.last_byte, f.detail);
   }
   if (report.verdict != recording::Verdict::good && !report.findings.empty()) {
     const recording::Finding& first = report.findings.front();
@@ -138,7 +144,8 @@ int verify(Io& io, const Options& o) {
 
 void add_bundle_commands(Program& program) {
   auto o = std::make_shared<Options>();
-  CLI::App& make = program.command("bundle", "Write a recording with its evidence into one file.", "  lucid bundle SESSION -o session.lucid");
+  CLI::App& make =
+      program.command("bundle", "Write a recording with its evidence into one file.", "  lucid bundle SESSION -o session.lucid");
   o->server.add_to(make);
   make.add_option("SESSION", o->session, "session id")->required();
   make.add_option("-o,--out", o->out, "file to write; it appears only once it is whole")->required();

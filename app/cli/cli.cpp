@@ -6,12 +6,14 @@
 
 namespace lucid::cli {
 
-Program::Program(Io io) : io_(std::move(io)), app_("Lucid records desktops so that nothing is lost and nothing can be changed unseen.", "lucid") {
+Program::Program(Io io)
+    : io_(std::move(io)), app_("Lucid records desktops so that nothing is lost and nothing can be changed unseen.", "lucid") {
   app_.require_subcommand(1);
   app_.set_version_flag("--version", std::string("lucid ") + runtime::version());
-  app_.footer(fmt::format("A client finds its server through --data DIR, else LUCID_URL and LUCID_TOKEN, else ./lucid-data.\n{}\n"
-                          "`lucid COMMAND --help` shows examples.",
-                          kExitCodes));
+  app_.footer(
+      fmt::format("A client finds its server through --data DIR, else LUCID_URL and LUCID_TOKEN, else ./lucid-data.\n{}\n"
+                  "`lucid COMMAND --help` shows examples.",
+                  kExitCodes));
 }
 
 CLI::App& Program::command(const std::string& name, const std::string& meaning, const std::string& examples) {
@@ -28,9 +30,7 @@ void Program::action(CLI::App& command, std::function<int()> run) {
     } catch (const Error& e) {
       io_.err << "lucid: " << e.what() << '\n';
       code = exit_code(e);
-    } catch (const std::exception& e) {
-      io_.err << "lucid: " << e.what() << '\n';
-    }
+    } catch (const std::exception& e) { io_.err << "lucid: " << e.what() << '\n'; }
     io_.out.flush();
     throw CLI::RuntimeError(code);
   });
@@ -39,9 +39,7 @@ void Program::action(CLI::App& command, std::function<int()> run) {
 int Program::run(int argc, const char* const* argv) {
   try {
     app_.parse(argc, argv);
-  } catch (const CLI::RuntimeError& done) {
-    return done.get_exit_code();
-  } catch (const CLI::Success& help) {            // --help, --version
+  } catch (const CLI::RuntimeError& done) { return done.get_exit_code(); } catch (const CLI::Success& help) {  // --help, --version
     app_.exit(help, io_.out, io_.err);
     return kOk;
   } catch (const CLI::ParseError& e) {

@@ -43,13 +43,13 @@ class Program {
 };
 
 // Commands that talk to a server or work on files.
-void add_session_commands(Program& program);      // sessions start pause resume stop terminate delete
+void add_session_commands(Program& program);  // sessions start pause resume stop terminate delete
 void add_record_command(Program& program);
 void add_event_command(Program& program);
-void add_frame_commands(Program& program);        // frame frames
-void add_bundle_commands(Program& program);       // bundle verify
+void add_frame_commands(Program& program);   // frame frames
+void add_bundle_commands(Program& program);  // bundle verify
 void add_health_command(Program& program);
 void add_key_commands(Program& program);
-void add_client_commands(Program& program);       // all of these
+void add_client_commands(Program& program);  // all of these
 
 }  // namespace lucid::cli

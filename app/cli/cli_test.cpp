@@ -44,10 +44,11 @@ class Cli : public testing::Test {
 const char* kId = "018f2f2e-7c1d-7a10-9a61-0c5d1b2a3f4e";
 
 TEST_F(Cli, ExplainsEveryCommandWithExamplesAndExitCodes) {
-  for (const char* command : {"record", "sessions", "start", "pause", "resume", "stop", "terminate", "delete", "events", "frame", "frames", "bundle", "verify", "healthcheck"}) {
+  for (const char* command : {"record", "sessions", "start", "pause", "resume", "stop", "terminate", "delete", "events", "frame", "frames",
+                              "bundle", "verify", "healthcheck"}) {
     Ran ran = run({command, "--help"});
     EXPECT_EQ(ran.code, 0) << command;
-    EXPECT_NE(ran.out.find("Examples:\n  lucid " ), std::string::npos) << command;
+    EXPECT_NE(ran.out.find("Examples:\n  lucid "), std::string::npos) << command;
     EXPECT_NE(ran.out.find("3 server unreachable"), std::string::npos) << command;
     EXPECT_EQ(ran.err, "") << command;
   }
@@ -56,9 +57,16 @@ TEST_F(Cli, ExplainsEveryCommandWithExamplesAndExitCodes) {
 }
 
 TEST_F(Cli, AnswersWrongArgumentsWithOneLineAndCode2) {
-  for (const std::vector<std::string>& wrong : std::vector<std::vector<std::string>>{
-           {}, {"nonsense"}, {"record"}, {"record", "--display", ":1", "--frame-rate", "61"}, {"record", "--display", ":1", "--keystrokes", "some"},
-           {"frame", kId}, {"frame", kId, "--at", "x", "--out", "f"}, {"events"}, {"verify", "f"}, {"keys"}}) {
+  for (const std::vector<std::string>& wrong : std::vector<std::vector<std::string>>{{},
+                                                                                     {"nonsense"},
+                                                                                     {"record"},
+                                                                                     {"record", "--display", ":1", "--frame-rate", "61"},
+                                                                                     {"record", "--display", ":1", "--keystrokes", "some"},
+                                                                                     {"frame", kId},
+                                                                                     {"frame", kId, "--at", "x", "--out", "f"},
+                                                                                     {"events"},
+                                                                                     {"verify", "f"},
+                                                                                     {"keys"}}) {
     Ran ran = run(wrong);
     EXPECT_EQ(ran.code, 2) << (wrong.empty() ? "" : wrong[0]);
     EXPECT_EQ(lines(ran.err), 1u) << ran.err;
@@ -144,9 +152,11 @@ TEST(ExitCodes, FollowTheKindOfError) {
 
 TEST(SettingsFlags, AreNamesWithValues) {
   app::Flags flags = app::read_flags({"--data", "/d", "--log_level=debug", "--config=/c", "--session-api.port=0", "--empty="});
-  EXPECT_EQ(flags.settings, (std::map<std::string, std::string>{{"data_dir", "/d"}, {"log_level", "debug"}, {"session-api.port", "0"}, {"empty", ""}}));
+  EXPECT_EQ(flags.settings,
+            (std::map<std::string, std::string>{{"data_dir", "/d"}, {"log_level", "debug"}, {"session-api.port", "0"}, {"empty", ""}}));
   EXPECT_EQ(flags.config_file, "/c");
-  for (const std::vector<std::string>& wrong : std::vector<std::vector<std::string>>{{"x"}, {"--"}, {"-d=x"}, {"--data"}, {"--log_level", "debug"}, {"--a=1", "--a=2"}})
+  for (const std::vector<std::string>& wrong :
+       std::vector<std::vector<std::string>>{{"x"}, {"--"}, {"-d=x"}, {"--data"}, {"--log_level", "debug"}, {"--a=1", "--a=2"}})
     EXPECT_THROW(app::read_flags(wrong), Error) << wrong[0];
 }
 

@@ -42,12 +42,15 @@ std::string for_people(std::string_view line) {
   json::object rest = event->get_object();
   rest.erase("ms");
   rest.erase("kind");
-  return fmt::format("{:02}:{:02}:{:02}.{:03}  {:<16} {}", ms / 3'600'000, ms / 60'000 % 60, ms / 1000 % 60, ms % 1000, kind, json::serialize(rest));
+  return fmt::format("{:02}:{:02}:{:02}.{:03}  {:<16} {}", ms / 3'600'000, ms / 60'000 % 60, ms / 1000 % 60, ms % 1000, kind,
+                     json::serialize(rest));
 }
 
 int events(Io& io, const Options& o) {
   std::string query;
-  auto add = [&](const std::string& key, const std::string& value) { query += (query.empty() ? "?" : "&") + key + "=" + net::percent_encode(value); };
+  auto add = [&](const std::string& key, const std::string& value) {
+    query += (query.empty() ? "?" : "&") + key + "=" + net::percent_encode(value);
+  };
   if (!o.kinds.empty()) add("kinds", o.kinds);
   if (o.from) add("from", std::to_string(*o.from));
   if (o.to) add("to", std::to_string(*o.to));
@@ -55,8 +58,10 @@ int events(Io& io, const Options& o) {
   std::string path = "/api/v1/sessions/" + checked_session(o.session) + "/events" + query;
   Lines people([&](std::string_view line) { io.out << for_people(line) << '\n'; });
   server.stream(path, "application/x-ndjson", [&](ByteView bytes) {
-    if (o.json) io.out << as_text(bytes);
-    else people.feed(bytes);
+    if (o.json)
+      io.out << as_text(bytes);
+    else
+      people.feed(bytes);
   });
   return kOk;
 }

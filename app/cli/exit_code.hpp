@@ -11,11 +11,11 @@ namespace lucid::cli {
 
 enum Exit : int {
   kOk = 0,
-  kFailed = 1,          // the operation failed, or what was checked is altered or unhealthy
-  kUsage = 2,           // wrong arguments, or input that cannot be read
-  kUnreachable = 3,     // the server, or a service it needs, does not answer
+  kFailed = 1,       // the operation failed, or what was checked is altered or unhealthy
+  kUsage = 2,        // wrong arguments, or input that cannot be read
+  kUnreachable = 3,  // the server, or a service it needs, does not answer
   kNotFound = 4,
-  kConflict = 5,        // the server's state does not allow it
+  kConflict = 5,  // the server's state does not allow it
 };
 
 inline constexpr const char* kExitCodes =
@@ -25,7 +25,8 @@ inline constexpr const char* kExitCodes =
 // The server, or a service behind it, did not answer; other reasons to come back later (a display that is not there) are
 // failures of the operation.
 inline bool nobody_answered(const Error& error) {
-  constexpr std::array<std::string_view, 6> kCodes{"no_server", "unreachable", "timeout", "connection_lost", "bad_answer", "pipeline_unavailable"};
+  constexpr std::array<std::string_view, 6> kCodes{"no_server",       "unreachable", "timeout",
+                                                   "connection_lost", "bad_answer",  "pipeline_unavailable"};
   return std::find(kCodes.begin(), kCodes.end(), error.code()) != kCodes.end();
 }
 

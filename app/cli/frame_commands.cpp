@@ -21,7 +21,8 @@ int frame(Io& io, const Options& o) {
   server.open(checked_session(o.session));
   recording::Picture picture = picture_at(server, o.at, o.cursor ? Cursor::drawn : Cursor::left_out);
   io.files.replace_file(o.out, encode_png(picture));
-  io.out << fmt::format("{} {}x{} frame {} at {} ms{}\n", o.out, picture.width, picture.height, picture.number, picture.ms, picture.lossy ? " lossy" : "");
+  io.out << fmt::format("{} {}x{} frame {} at {} ms{}\n", o.out, picture.width, picture.height, picture.number, picture.ms,
+                        picture.lossy ? " lossy" : "");
   return kOk;
 }
 
@@ -54,17 +55,23 @@ int frames(Io& io, const Options& o) {
       if (digest) item["sha256"] = to_hex(*digest);
       list.push_back(std::move(item));
     } else {
-      io.out << fmt::format("{:>8} {:>10} {} {}\n", f.number, f.ms, digest ? to_hex(*digest) : std::string(f.lossy ? "lossy" : "-"), verdict);
+      io.out << fmt::format("{:>8} {:>10} {} {}\n", f.number, f.ms, digest ? to_hex(*digest) : std::string(f.lossy ? "lossy" : "-"),
+                            verdict);
     }
   });
   if (o.json)
-    io.out << json::serialize(json::object{{"session_id", o.session}, {"frames", counts.frames}, {"frames_exact", counts.exact},
-                                           {"frames_different", counts.different}, {"frames_without_digest", counts.without_digest},
-                                           {"frames_lossy", counts.lossy}, {"frames_unplayable", counts.unplayable}, {"list", std::move(list)}})
+    io.out << json::serialize(json::object{{"session_id", o.session},
+                                           {"frames", counts.frames},
+                                           {"frames_exact", counts.exact},
+                                           {"frames_different", counts.different},
+                                           {"frames_without_digest", counts.without_digest},
+                                           {"frames_lossy", counts.lossy},
+                                           {"frames_unplayable", counts.unplayable},
+                                           {"list", std::move(list)}})
            << '\n';
   else
-    io.out << fmt::format("{} frames: {} exact, {} different, {} without a recorded digest, {} unplayable, {} lossy\n", counts.frames, counts.exact,
-                          counts.different, counts.without_digest, counts.unplayable, counts.lossy);
+    io.out << fmt::format("{} frames: {} exact, {} different, {} without a recorded digest, {} unplayable, {} lossy\n", counts.frames,
+                          counts.exact, counts.different, counts.without_digest, counts.unplayable, counts.lossy);
   return counts.good() ? kOk : kFailed;
 }
 
@@ -72,8 +79,9 @@ int frames(Io& io, const Options& o) {
 
 void add_frame_commands(Program& program) {
   auto o = std::make_shared<Options>();
-  CLI::App& one = program.command("frame", "Write the picture shown at a moment as PNG.",
-                                  "  lucid frame SESSION --at 12500 --out at-12.5s.png\n  lucid frame SESSION --at 12500 --cursor --out with-cursor.png");
+  CLI::App& one = program.command(
+      "frame", "Write the picture shown at a moment as PNG.",
+      "  lucid frame SESSION --at 12500 --out at-12.5s.png\n  lucid frame SESSION --at 12500 --cursor --out with-cursor.png");
   o->server.add_to(one);
   one.add_option("SESSION", o->session, "session id")->required();
   one.add_option("--at", o->at, "millisecond of the session")->required();
@@ -81,8 +89,9 @@ void add_frame_commands(Program& program) {
   one.add_flag("--cursor", o->cursor, "draw the pointer as it stood");
   program.action(one, [&program, o] { return frame(program.io(), *o); });
 
-  CLI::App& all = program.command("frames", "Replay every frame; with --digests compare each with the digest taken at capture.",
-                                  "  lucid frames SESSION\n  lucid frames SESSION --digests | tail -1\n  lucid frames SESSION --digests --json | jq .frames_exact");
+  CLI::App& all = program.command(
+      "frames", "Replay every frame; with --digests compare each with the digest taken at capture.",
+      "  lucid frames SESSION\n  lucid frames SESSION --digests | tail -1\n  lucid frames SESSION --digests --json | jq .frames_exact");
   o->server.add_to(all);
   all.add_option("SESSION", o->session, "session id")->required();
   all.add_flag("--digests", o->digests, "SHA-256 of every replayed picture; exact or DIFFERENT where one was recorded");

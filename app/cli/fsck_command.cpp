@@ -30,13 +30,15 @@ int check(Io& io, const Options& o) {
   storage::FsckReport report = storage::fsck(o.data, {.repair = o.repair}, [&](const storage::FsckProgress& p) {
     if (o.quiet) return;
     shown = true;
-    io.err << fmt::format("\rlucid: {} of {} sessions, {} MB read ", p.sessions_done, p.sessions_total, p.bytes_read / 1'000'000) << std::flush;
+    io.err << fmt::format("\rlucid: {} of {} sessions, {} MB read ", p.sessions_done, p.sessions_total, p.bytes_read / 1'000'000)
+           << std::flush;
   });
   if (shown) io.err << '\n';
   if (o.json) {
     io.out << json::serialize(storage::to_json(report)) << '\n';
   } else {
-    for (const storage::Finding& f : report.findings) io.out << fmt::format("{}{}: {}: {}\n", f.repaired ? "repaired " : "", f.code, place(f), f.detail);
+    for (const storage::Finding& f : report.findings)
+      io.out << fmt::format("{}{}: {}: {}\n", f.repaired ? "repaired " : "", f.code, place(f), f.detail);
     io.out << fmt::format("{} sessions, {} chunks, {} packs, {} bytes: {}\n", report.sessions, report.chunks, report.packs, report.bytes,
                           report.findings.empty() ? "all good"
                           : report.clean()        ? fmt::format("{} repaired", report.repaired())
@@ -49,8 +51,9 @@ int check(Io& io, const Options& o) {
 
 void add_fsck_command(Program& program) {
   auto o = std::make_shared<Options>();
-  CLI::App& command = program.command("fsck", "Check stored recordings against their index, manifests and hashes.",
-                                      "  lucid fsck --data /var/lib/lucid\n  lucid fsck --data /var/lib/lucid --repair   (with the server stopped)");
+  CLI::App& command =
+      program.command("fsck", "Check stored recordings against their index, manifests and hashes.",
+                      "  lucid fsck --data /var/lib/lucid\n  lucid fsck --data /var/lib/lucid --repair   (with the server stopped)");
   command.add_option("--data", o->data, "data directory")->type_name("DIR")->capture_default_str();
   command.add_flag("--repair", o->repair, "repair what can be rebuilt");
   command.add_flag("--json", o->json, "the report as JSON");

@@ -59,7 +59,8 @@ bool has_diff_keyframe_by(ByteView stream, std::int64_t at_ms) {
 // The last chunk after the full keyframe at `full` whose diff keyframe stands at or before `at_ms`.
 std::optional<std::uint64_t> diff_chunk(ChunkSource& source, const Index& index, std::uint64_t full, std::int64_t at_ms) {
   for (auto it = index.keyframes.rbegin(); it != index.keyframes.rend() && it->sequence > full; ++it)
-    if ((it->flags & recording::kHasDiffKeyframe) != 0 && it->first_ms <= at_ms && has_diff_keyframe_by(source.records(it->sequence), at_ms))
+    if ((it->flags & recording::kHasDiffKeyframe) != 0 && it->first_ms <= at_ms &&
+        has_diff_keyframe_by(source.records(it->sequence), at_ms))
       return it->sequence;
   return std::nullopt;
 }
@@ -72,14 +73,15 @@ recording::Picture picture_at(ChunkSource& source, std::int64_t at_ms, Cursor cu
     if ((it->flags & recording::kHasFullKeyframe) == 0 || it->first_ms > at_ms) continue;
     Player player;
     bool all = play_until(player, source.records(it->sequence), at_ms);
-    if (!player.has_picture()) continue;   // its keyframe stands later in the chunk than the moment asked for
+    if (!player.has_picture()) continue;  // its keyframe stands later in the chunk than the moment asked for
     if (all) {
       // The cursor's shape may have been set anywhere since the full keyframe, so drawing it takes all records.
       auto diff = cursor == Cursor::left_out ? diff_chunk(source, index, it->sequence, at_ms) : std::nullopt;
       play_chunks_until(player, source, diff.value_or(it->sequence + 1), at_ms);
     }
     if (!player.has_picture())
-      throw Error(ErrorKind::corrupt, "unplayable", fmt::format("the picture at {} ms cannot be rebuilt: frames are missing before it", at_ms));
+      throw Error(ErrorKind::corrupt, "unplayable",
+                  fmt::format("the picture at {} ms cannot be rebuilt: frames are missing before it", at_ms));
     recording::Picture picture = player.picture();
     if (cursor == Cursor::drawn) draw_cursor(picture, player.cursor_shape(), player.cursor());
     return picture;
@@ -112,7 +114,8 @@ void draw_cursor(recording::Picture& picture, const recording::CursorShape& shap
       if (px < 0 || py < 0 || px >= picture.width || py >= picture.height) continue;
       ByteReader in(ByteView(shape.argb).subspan((static_cast<std::size_t>(y) * shape.width + static_cast<std::size_t>(x)) * 4, 4));
       const std::uint32_t over = in.u32();
-      std::uint32_t& under = picture.pixels[static_cast<std::size_t>(py) * static_cast<std::size_t>(picture.width) + static_cast<std::size_t>(px)];
+      std::uint32_t& under =
+          picture.pixels[static_cast<std::size_t>(py) * static_cast<std::size_t>(picture.width) + static_cast<std::size_t>(px)];
       const std::uint32_t keep = 255 - (over >> 24);
       std::uint32_t mixed = 0;
       for (int shift : {0, 8, 16}) {

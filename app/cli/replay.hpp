@@ -14,10 +14,10 @@ namespace lucid::cli {
 struct ChunkInfo {
   std::uint64_t sequence = 0;
   std::int64_t first_ms = 0, last_ms = 0;
-  std::uint16_t flags = 0;                    // recording::ChunkFlags
+  std::uint16_t flags = 0;  // recording::ChunkFlags
 };
 struct Index {
-  std::vector<ChunkInfo> keyframes;           // chunks that hold a keyframe, ascending
+  std::vector<ChunkInfo> keyframes;  // chunks that hold a keyframe, ascending
   std::int64_t last_ms = 0;
 };
 
@@ -25,8 +25,8 @@ class ChunkSource {
  public:
   virtual ~ChunkSource() = default;
   virtual Index index() = 0;
-  virtual std::vector<ChunkInfo> list(std::uint64_t from) = 0;   // ascending, some at a time; empty at the end
-  virtual Bytes records(std::uint64_t sequence) = 0;             // the record stream of a chunk
+  virtual std::vector<ChunkInfo> list(std::uint64_t from) = 0;  // ascending, some at a time; empty at the end
+  virtual Bytes records(std::uint64_t sequence) = 0;            // the record stream of a chunk
 };
 
 enum class Cursor { left_out, drawn };
@@ -39,7 +39,7 @@ struct ReplayedFrame {
   std::uint32_t number = 0;
   std::int64_t ms = 0;
   bool lossy = false;
-  const recording::Picture* picture = nullptr;   // nullptr: the records did not lead to a picture
+  const recording::Picture* picture = nullptr;  // nullptr: the records did not lead to a picture
   std::optional<Hash32> recorded_digest;
 };
 void replay(ChunkSource& source, const std::function<void(const ReplayedFrame&)>& each);

@@ -23,7 +23,8 @@ class Recorded final : public ChunkSource {
   static constexpr std::int64_t kFrameMs = 100;
   // One frame every 100 ms, ten a chunk; full keyframes every 20 s, diff keyframes every 5 s of activity.
   explicit Recorded(int frames) : screen_(200, 120) {
-    recording::FrameEncoder encoder({.digests = recording::Digests::all, .full_keyframe_ms = 20'000, .diff_keyframe_ms = 5'000, .max_rate = 1'000'000'000});
+    recording::FrameEncoder encoder(
+        {.digests = recording::Digests::all, .full_keyframe_ms = 20'000, .diff_keyframe_ms = 5'000, .max_rate = 1'000'000'000});
     Bytes records;
     encoder.resize(200, 120, 0, records);
     screen_.photo(screen_.all());
@@ -104,9 +105,7 @@ TEST(Seek, SaysThatThereIsNothingThatEarly) {
   try {
     picture_at(recorded, -1, Cursor::left_out);
     FAIL();
-  } catch (const Error& e) {
-    EXPECT_EQ(e.code(), "nothing_recorded");
-  }
+  } catch (const Error& e) { EXPECT_EQ(e.code(), "nothing_recorded"); }
 }
 
 TEST(Replay, GivesEveryFrameAndItsDigest) {
@@ -123,7 +122,7 @@ TEST(Replay, GivesEveryFrameAndItsDigest) {
 
 TEST(Replay, ReportsFramesThatNoPictureCanBeMadeOf) {
   Recorded recorded(50);
-  recorded.stream(2).clear();   // a lost chunk: ten frames are gone, the next ones have nothing to stand on
+  recorded.stream(2).clear();  // a lost chunk: ten frames are gone, the next ones have nothing to stand on
   int seen = 0, unplayable = 0;
   replay(recorded, [&](const ReplayedFrame& f) {
     ++seen;
@@ -139,9 +138,7 @@ TEST(Replay, CallsARecordingThatDoesNotParseCorrupt) {
   try {
     replay(recorded, [](const ReplayedFrame&) {});
     FAIL();
-  } catch (const Error& e) {
-    EXPECT_EQ(e.kind(), ErrorKind::corrupt);
-  }
+  } catch (const Error& e) { EXPECT_EQ(e.kind(), ErrorKind::corrupt); }
 }
 
 recording::Picture grey(int width, int height) {

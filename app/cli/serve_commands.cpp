@@ -39,7 +39,8 @@ int serve(Io& io, const Options& o, const std::vector<std::string>& rest) {
     if (!first_start) return;
     SystemRandom random;
     std::string token = crypto::KeyStore(data + "/keys", io.files, random).admin_token();
-    io.out << fmt::format("First start: the admin token is {}\nIt is kept in {}/keys/admin.token (mode 0600).\n", token, data) << std::flush;
+    io.out << fmt::format("First start: the admin token is {}\nIt is kept in {}/keys/admin.token (mode 0600).\n", token, data)
+           << std::flush;
   };
   return runtime::run_process(std::move(options));
 }
@@ -49,12 +50,14 @@ int config(Io& io, const Options& o, const std::vector<std::string>& rest) {
   if (o.json) {
     json::array all;
     for (const auto& s : shown)
-      all.push_back(json::object{{"name", s.name}, {"value", s.value}, {"source", s.source}, {"environment", s.environment}, {"meaning", s.meaning}});
+      all.push_back(
+          json::object{{"name", s.name}, {"value", s.value}, {"source", s.source}, {"environment", s.environment}, {"meaning", s.meaning}});
     io.out << json::serialize(all) << '\n';
     return kOk;
   }
   for (const auto& s : shown)
-    io.out << fmt::format("# {}{}\n{} = {}   ({})\n\n", s.meaning, s.environment.empty() ? "" : " Environment: " + s.environment + ".", s.name, s.value, s.source);
+    io.out << fmt::format("# {}{}\n{} = {}   ({})\n\n", s.meaning, s.environment.empty() ? "" : " Environment: " + s.environment + ".",
+                          s.name, s.value, s.source);
   return kOk;
 }
 
@@ -62,16 +65,17 @@ void add_process_options(CLI::App& command, Options& o) {
   command.add_option("--data", o.data, "data directory (LUCID_DATA, ./lucid-data)")->type_name("DIR");
   command.add_option("--target", o.targets, "services, comma-separated; all when left out")->delimiter(',');
   command.add_option("--config", o.config_file, "settings, one \"name = value\" a line")->type_name("FILE");
-  command.allow_extras();                       // --setting=value
+  command.allow_extras();  // --setting=value
 }
 
 }  // namespace
 
 void add_serve_commands(Program& program) {
   auto o = std::make_shared<Options>();
-  CLI::App& run = program.command("serve", "Run all services, or some, in this process until SIGINT or SIGTERM.",
-                                  "  lucid serve --data /var/lib/lucid\n  lucid serve --target=session-storage,chunk-processor --config /etc/lucid.conf\n"
-                                  "  LUCID_PORT_OFFSET=1000 lucid serve --data second --log_level=debug");
+  CLI::App& run = program.command(
+      "serve", "Run all services, or some, in this process until SIGINT or SIGTERM.",
+      "  lucid serve --data /var/lib/lucid\n  lucid serve --target=session-storage,chunk-processor --config /etc/lucid.conf\n"
+      "  LUCID_PORT_OFFSET=1000 lucid serve --data second --log_level=debug");
   add_process_options(run, *o);
   program.action(run, [&program, o, &run] { return serve(program.io(), *o, run.remaining()); });
 

@@ -13,8 +13,8 @@ namespace {
 
 constexpr std::size_t kMaxToken = 4096;
 constexpr std::size_t kRowPage = 5000;
-constexpr std::chrono::hours kStreamTime{12};      // a long recording's bundle over a slow line
-constexpr std::chrono::minutes kCallTime{30};      // verify reads a whole recording before it answers
+constexpr std::chrono::hours kStreamTime{12};  // a long recording's bundle over a slow line
+constexpr std::chrono::minutes kCallTime{30};  // verify reads a whole recording before it answers
 
 std::string trimmed(std::string text) {
   while (!text.empty() && (text.back() == '\n' || text.back() == '\r' || text.back() == ' ')) text.pop_back();
@@ -27,7 +27,8 @@ std::string read_small(FileOps& files, const std::string& path, const std::strin
     return std::string(as_text(bytes));
   } catch (const Error& e) {
     throw Error(ErrorKind::unavailable, "no_server",
-                fmt::format("{} ({}): is `lucid serve` running on this data directory? Give --data DIR, or LUCID_URL and LUCID_TOKEN", meaning, e.what()));
+                fmt::format("{} ({}): is `lucid serve` running on this data directory? Give --data DIR, or LUCID_URL and LUCID_TOKEN",
+                            meaning, e.what()));
   }
 }
 
@@ -36,7 +37,9 @@ const json::value* member(const json::value& object, std::string_view key) {
   return o != nullptr ? o->if_contains(key) : nullptr;
 }
 
-Error bad_answer(const std::string& what) { return Error(ErrorKind::internal, "bad_answer", "the server's answer makes no sense: " + what); }
+Error bad_answer(const std::string& what) {
+  return Error(ErrorKind::internal, "bad_answer", "the server's answer makes no sense: " + what);
+}
 
 }  // namespace
 
@@ -77,7 +80,9 @@ Server::Server(const Endpoint& endpoint) {
 
 json::value Server::get(const std::string& path) { return http_->get_json(path); }
 
-json::value Server::send(net::Method method, const std::string& path, const json::value& body) { return http_->send_json(method, path, body); }
+json::value Server::send(net::Method method, const std::string& path, const json::value& body) {
+  return http_->send_json(method, path, body);
+}
 
 void Server::stream(const std::string& path, const std::string& accept, const std::function<void(ByteView)>& sink) {
   net::Call call;

@@ -52,7 +52,8 @@ int list(Io& io, const Options& o) {
   io.out << fmt::format("{:<36}  {:<10}  {:<24}  {:>9}  {:>9}  {}\n", "SESSION", "STATUS", "CREATED", "DURATION", "SIZE", "NAME");
   for (const json::value& s : all)
     io.out << fmt::format("{:<36}  {:<10}  {:<24}  {:>9}  {:>9}  {}\n", text_of(s, "id"), text_of(s, "status"), text_of(s, "created_at"),
-                          duration_text(number_of(s, "duration_ms")), size_text(number_of(s, "stored_bytes")), printable(text_of(s, "name")));
+                          duration_text(number_of(s, "duration_ms")), size_text(number_of(s, "stored_bytes")),
+                          printable(text_of(s, "name")));
   return kOk;
 }
 
@@ -68,8 +69,10 @@ int act(Io& io, const Options& o, const std::string& action) {
     return kOk;
   }
   json::value session = server.send(net::Method::post, path + "/" + action, json::object{});
-  if (o.json) io.out << json::serialize(session) << '\n';
-  else io.out << text_of(session, "id") << ' ' << text_of(session, "status") << '\n';
+  if (o.json)
+    io.out << json::serialize(session) << '\n';
+  else
+    io.out << text_of(session, "id") << ' ' << text_of(session, "status") << '\n';
   return kOk;
 }
 
@@ -85,10 +88,14 @@ void add_session_commands(Program& program) {
   sessions.add_flag("--json", o->json, "a JSON array");
   program.action(sessions, [&program, o] { return list(program.io(), *o); });
 
-  struct Row { const char* name; const char* meaning; };
-  for (const Row& row : {Row{"start", "Start recording a session that was created."}, Row{"pause", "Pause a recording."},
-                         Row{"resume", "Go on with a paused recording."}, Row{"stop", "Stop a recording; it is finished in the background."},
-                         Row{"terminate", "End a recording and mark it as terminated."}}) {
+  struct Row {
+    const char* name;
+    const char* meaning;
+  };
+  for (const Row& row :
+       {Row{"start", "Start recording a session that was created."}, Row{"pause", "Pause a recording."},
+        Row{"resume", "Go on with a paused recording."}, Row{"stop", "Stop a recording; it is finished in the background."},
+        Row{"terminate", "End a recording and mark it as terminated."}}) {
     CLI::App& command = program.command(row.name, row.meaning, fmt::format("  lucid {} 018f2f2e-7c1d-7a10-9a61-0c5d1b2a3f4e", row.name));
     o->server.add_to(command);
     command.add_option("SESSION", o->session, "session id")->required();

@@ -17,7 +17,7 @@ StopSignals::~StopSignals() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
 
 bool StopSignals::wait(std::chrono::milliseconds time) {
   if (seen_) {
-    std::this_thread::sleep_for(time);   // the next signal ends the process by its default action
+    std::this_thread::sleep_for(time);  // the next signal ends the process by its default action
     return true;
   }
   timespec limit{time.count() / 1000, (time.count() % 1000) * 1'000'000};

@@ -31,7 +31,8 @@ std::string help(const std::string& service, const std::string& program) {
 std::vector<runtime::Module> alone(runtime::Module module) {
   std::vector<runtime::Module> table;
   for (const ServiceName& service : kServices)
-    if (module.name != service.name) table.push_back({.name = service.name, .default_port = service.port, .starts_after = {}, .declare = {}, .start = {}});
+    if (module.name != service.name)
+      table.push_back({.name = service.name, .default_port = service.port, .starts_after = {}, .declare = {}, .start = {}});
   table.push_back(std::move(module));
   return table;
 }

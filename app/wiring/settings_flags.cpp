@@ -8,7 +8,9 @@
 namespace lucid::app {
 namespace {
 
-Error wrong(const std::string& argument, const char* why) { return Error(ErrorKind::invalid, fmt::format("{} {}", to_utf8(argument, 100), why)); }
+Error wrong(const std::string& argument, const char* why) {
+  return Error(ErrorKind::invalid, fmt::format("{} {}", to_utf8(argument, 100), why));
+}
 
 }  // namespace
 
@@ -21,15 +23,18 @@ Flags read_flags(const std::vector<std::string>& arguments) {
     if (!name.starts_with("--") || name.size() < 3) throw wrong(argument, "is not understood: settings are given as --name=value");
     name.erase(0, 2);
     std::string value;
-    if (equals != std::string::npos) value = argument.substr(equals + 1);
+    if (equals != std::string::npos)
+      value = argument.substr(equals + 1);
     else if (name == "data" || name == "config") {
       if (i + 1 == arguments.size()) throw wrong(argument, "needs a value");
       value = arguments[++i];
     } else {
       throw wrong(argument, "needs a value: --name=value");
     }
-    if (name == "config") flags.config_file = value;
-    else if (!flags.settings.emplace(name == "data" ? "data_dir" : name, value).second) throw wrong(argument, "is given twice");
+    if (name == "config")
+      flags.config_file = value;
+    else if (!flags.settings.emplace(name == "data" ? "data_dir" : name, value).second)
+      throw wrong(argument, "is given twice");
   }
   return flags;
 }

@@ -9,7 +9,7 @@
 namespace lucid::app {
 
 struct Flags {
-  std::map<std::string, std::string> settings;   // --data becomes data_dir
+  std::map<std::string, std::string> settings;  // --data becomes data_dir
   std::optional<std::string> config_file;
 };
 // Throws Error{invalid} for anything that is none of them. Whether a setting exists is the settings' to say.

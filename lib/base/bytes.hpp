@@ -16,18 +16,14 @@ using Bytes = std::vector<std::uint8_t>;
 using ByteView = std::span<const std::uint8_t>;
 using Hash32 = std::array<std::uint8_t, 32>;
 
-inline ByteView as_bytes(std::string_view text) {
-  return {reinterpret_cast<const std::uint8_t*>(text.data()), text.size()};
-}
-inline std::string_view as_text(ByteView bytes) {
-  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
-}
+inline ByteView as_bytes(std::string_view text) { return {reinterpret_cast<const std::uint8_t*>(text.data()), text.size()}; }
+inline std::string_view as_text(ByteView bytes) { return {reinterpret_cast<const char*>(bytes.data()), bytes.size()}; }
 
 std::string to_hex(ByteView bytes);
 std::optional<Bytes> from_hex(std::string_view hex);
-std::string to_base64(ByteView bytes);                     // RFC 4648 section 4, padded
-std::optional<Bytes> from_base64(std::string_view text);   // strict: padding required, no spaces, canonical trailing bits
-std::string to_base64url(ByteView bytes);                  // RFC 4648 section 5, no padding
+std::string to_base64(ByteView bytes);                    // RFC 4648 section 4, padded
+std::optional<Bytes> from_base64(std::string_view text);  // strict: padding required, no spaces, canonical trailing bits
+std::string to_base64url(ByteView bytes);                 // RFC 4648 section 5, no padding
 std::optional<Bytes> from_base64url(std::string_view text);
 
 // True when `text` is well-formed UTF-8 (RFC 3629: no surrogates, no overlong forms).
@@ -46,8 +42,14 @@ class ByteWriter {
   void i64(std::int64_t v) { put(static_cast<std::uint64_t>(v)); }
   void bytes(ByteView v) { out_.insert(out_.end(), v.begin(), v.end()); }
   // u16 length, then the bytes; longer text is cut to 65535 bytes by the caller, never here.
-  void text16(std::string_view v) { u16(static_cast<std::uint16_t>(v.size())); bytes(as_bytes(v)); }
-  void text32(std::string_view v) { u32(static_cast<std::uint32_t>(v.size())); bytes(as_bytes(v)); }
+  void text16(std::string_view v) {
+    u16(static_cast<std::uint16_t>(v.size()));
+    bytes(as_bytes(v));
+  }
+  void text32(std::string_view v) {
+    u32(static_cast<std::uint32_t>(v.size()));
+    bytes(as_bytes(v));
+  }
   std::size_t size() const { return out_.size(); }
 
  private:

@@ -8,8 +8,8 @@ using namespace lucid;
 
 // RFC 4648 section 10.
 TEST(Base64, MatchesTheVectorsOfRfc4648) {
-  const std::pair<std::string, std::string> vectors[] = {{"", ""}, {"f", "Zg=="}, {"fo", "Zm8="}, {"foo", "Zm9v"},
-                                                         {"foob", "Zm9vYg=="}, {"fooba", "Zm9vYmE="}, {"foobar", "Zm9vYmFy"}};
+  const std::pair<std::string, std::string> vectors[] = {
+      {"", ""}, {"f", "Zg=="}, {"fo", "Zm8="}, {"foo", "Zm9v"}, {"foob", "Zm9vYg=="}, {"fooba", "Zm9vYmE="}, {"foobar", "Zm9vYmFy"}};
   for (const auto& [plain, encoded] : vectors) {
     EXPECT_EQ(to_base64(as_bytes(plain)), encoded);
     auto back = from_base64(encoded);
@@ -34,10 +34,21 @@ TEST(ByteReader, AnswersZeroAndStaysFailedAfterTheFirstShortRead) {
 TEST(ByteReader, ReadsBackWhatByteWriterWrote) {
   Bytes out;
   ByteWriter w(out);
-  w.u8(1); w.u16(2); w.u32(3); w.u64(4); w.i64(-5); w.text16("héllo"); w.text32("x");
+  w.u8(1);
+  w.u16(2);
+  w.u32(3);
+  w.u64(4);
+  w.i64(-5);
+  w.text16("héllo");
+  w.text32("x");
   ByteReader r(out);
-  EXPECT_EQ(r.u8(), 1); EXPECT_EQ(r.u16(), 2); EXPECT_EQ(r.u32(), 3u); EXPECT_EQ(r.u64(), 4u); EXPECT_EQ(r.i64(), -5);
-  EXPECT_EQ(r.text16(), "héllo"); EXPECT_EQ(r.text32(), "x");
+  EXPECT_EQ(r.u8(), 1);
+  EXPECT_EQ(r.u16(), 2);
+  EXPECT_EQ(r.u32(), 3u);
+  EXPECT_EQ(r.u64(), 4u);
+  EXPECT_EQ(r.i64(), -5);
+  EXPECT_EQ(r.text16(), "héllo");
+  EXPECT_EQ(r.text32(), "x");
   EXPECT_TRUE(r.at_end());
 }
 
@@ -45,7 +56,11 @@ TEST(Utf8, KnowsMalformedSequences) {
   for (std::string_view good : {"", "a", "é", "€", "😀"}) EXPECT_TRUE(is_utf8(good));
   for (std::string_view bad : {"\x80", "\xc0\xaf", "\xe0\x80\xaf", "\xed\xa0\x80", "\xf4\x90\x80\x80", "\xf8", "\xe2\x82"})
     EXPECT_FALSE(is_utf8(bad));
-  EXPECT_EQ(to_utf8("a\xff" "b", 100), "a\xef\xbf\xbd" "b");
+  EXPECT_EQ(to_utf8("a\xff"
+                    "b",
+                    100),
+            "a\xef\xbf\xbd"
+            "b");
   EXPECT_EQ(to_utf8("€€", 5), "€");
 }
 

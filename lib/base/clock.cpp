@@ -30,12 +30,15 @@ std::int64_t SystemClock::steady_ms() const { return read_ms(CLOCK_BOOTTIME); }
 
 std::string to_rfc3339(std::int64_t wall_ms) {
   std::int64_t seconds = wall_ms / 1000, ms = wall_ms % 1000;
-  if (ms < 0) { ms += 1000; --seconds; }
+  if (ms < 0) {
+    ms += 1000;
+    --seconds;
+  }
   std::time_t t = static_cast<std::time_t>(seconds);
   std::tm tm{};
   gmtime_r(&t, &tm);
-  return fmt::format("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:03}Z", tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday,
-                     tm.tm_hour, tm.tm_min, tm.tm_sec, ms);
+  return fmt::format("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:03}Z", tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min,
+                     tm.tm_sec, ms);
 }
 
 std::optional<std::int64_t> from_rfc3339(std::string_view s) {
@@ -65,8 +68,8 @@ std::optional<std::int64_t> from_rfc3339(std::string_view s) {
     if (!any) return std::nullopt;
   }
   if (at + 1 != s.size() || s[at] != 'Z') return std::nullopt;
-  if (tm.tm_mon < 0 || tm.tm_mon > 11 || tm.tm_mday < 1 || tm.tm_mday > 31 || tm.tm_hour < 0 || tm.tm_hour > 23 ||
-      tm.tm_min < 0 || tm.tm_min > 59 || tm.tm_sec < 0 || tm.tm_sec > 60)
+  if (tm.tm_mon < 0 || tm.tm_mon > 11 || tm.tm_mday < 1 || tm.tm_mday > 31 || tm.tm_hour < 0 || tm.tm_hour > 23 || tm.tm_min < 0 ||
+      tm.tm_min > 59 || tm.tm_sec < 0 || tm.tm_sec > 60)
     return std::nullopt;
   std::tm check = tm;
   std::time_t t = timegm(&check);

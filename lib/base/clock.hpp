@@ -27,7 +27,10 @@ class ManualClock final : public Clock {
   explicit ManualClock(std::int64_t wall_ms = 1'700'000'000'000) : wall_(wall_ms) {}
   std::int64_t wall_ms() const override { return wall_; }
   std::int64_t steady_ms() const override { return steady_; }
-  void advance(std::int64_t ms) { wall_ += ms; steady_ += ms; }
+  void advance(std::int64_t ms) {
+    wall_ += ms;
+    steady_ += ms;
+  }
 
  private:
   std::atomic<std::int64_t> wall_;

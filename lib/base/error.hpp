@@ -14,21 +14,21 @@ namespace lucid {
 
 // The closed list. Each kind has one HTTP status (http_status).
 enum class ErrorKind {
-  malformed,          // 400 the bytes or text cannot be parsed
-  unauthorized,       // 401
-  forbidden,          // 403
-  not_found,          // 404
-  method_not_allowed, // 405
-  timeout,            // 408 the other side was too slow
-  conflict,           // 409 illegal transition, version mismatch, fenced out
-  too_large,          // 413
-  unsupported_media,  // 415
-  invalid,            // 422 well-formed but not allowed; carries field errors
-  rate_limited,       // 429
-  internal,           // 500 a bug or broken invariant of ours
-  corrupt,            // 500 stored bytes are not what was stored
-  unavailable,        // 503 a dependency is away; retry later
-  storage_full,       // 507 no space left
+  malformed,           // 400 the bytes or text cannot be parsed
+  unauthorized,        // 401
+  forbidden,           // 403
+  not_found,           // 404
+  method_not_allowed,  // 405
+  timeout,             // 408 the other side was too slow
+  conflict,            // 409 illegal transition, version mismatch, fenced out
+  too_large,           // 413
+  unsupported_media,   // 415
+  invalid,             // 422 well-formed but not allowed; carries field errors
+  rate_limited,        // 429
+  internal,            // 500 a bug or broken invariant of ours
+  corrupt,             // 500 stored bytes are not what was stored
+  unavailable,         // 503 a dependency is away; retry later
+  storage_full,        // 507 no space left
 };
 int http_status(ErrorKind kind);
 // The word used as `code` when an Error carries none of its own, e.g. "not_found".

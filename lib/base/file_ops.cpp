@@ -94,7 +94,7 @@ std::size_t FileOps::read_at(const File& file, std::span<std::uint8_t> out, std:
 }
 
 std::uint64_t FileOps::size(const File& file, const std::string& path) {
-  struct stat st {};
+  struct stat st{};
   if (::fstat(file.fd(), &st) != 0) throw system_error("stat", path, errno);
   return static_cast<std::uint64_t>(st.st_size);
 }

@@ -39,9 +39,9 @@ class File {
 };
 
 enum class OpenMode {
-  read,           // must exist
-  append,         // created (0600) when absent; every write goes to the end
-  create_new,     // must not exist; 0600
+  read,        // must exist
+  append,      // created (0600) when absent; every write goes to the end
+  create_new,  // must not exist; 0600
 };
 
 class FileOps {
@@ -56,7 +56,7 @@ class FileOps {
   // Makes creations, renames and removals inside directory `path` durable.
   virtual void sync_directory(const std::string& path);
   virtual void rename(const std::string& from, const std::string& to);
-  virtual void remove(const std::string& path);      // absent is fine
+  virtual void remove(const std::string& path);  // absent is fine
   virtual void truncate(const File& file, std::uint64_t size, const std::string& path);
   // Reads up to out.size() bytes at `offset`; the count read (short only at the end of the file).
   virtual std::size_t read_at(const File& file, std::span<std::uint8_t> out, std::uint64_t offset, const std::string& path);

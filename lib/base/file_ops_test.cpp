@@ -17,9 +17,7 @@ TEST(FileOps, ReplaceFileLeavesOldOrNewContentWhicheverCallFails) {
     bool failed = false;
     try {
       faulty.replace_file(path, as_bytes("new"));
-    } catch (const Error&) {
-      failed = true;
-    }
+    } catch (const Error&) { failed = true; }
     std::string content(as_text(system_files().read_file(path)));
     EXPECT_TRUE(content == "old" || content == "new") << content;
     EXPECT_EQ(system_files().list(dir.path()), std::vector<std::string>{"key"});
@@ -29,7 +27,7 @@ TEST(FileOps, ReplaceFileLeavesOldOrNewContentWhicheverCallFails) {
       break;
     }
   }
-  struct stat st {};
+  struct stat st{};
   ASSERT_EQ(stat(path.c_str(), &st), 0);
   EXPECT_EQ(st.st_mode & 0777, 0600u);
 }
@@ -40,7 +38,5 @@ TEST(FileOps, FullDiskIsItsOwnKindOfError) {
   try {
     faulty.replace_file(dir.path() + "/x", as_bytes("12345678"));
     FAIL();
-  } catch (const Error& e) {
-    EXPECT_EQ(e.kind(), ErrorKind::storage_full);
-  }
+  } catch (const Error& e) { EXPECT_EQ(e.kind(), ErrorKind::storage_full); }
 }

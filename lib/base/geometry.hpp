@@ -22,7 +22,7 @@ inline Rect intersect(const Rect& a, const Rect& b) {
 
 // Pixels as captured: 0x00RRGGBB, row after row, top byte always 0. `stride` counts pixels.
 struct PixelView {
-  Rect area;                      // where on the screen these pixels stand
+  Rect area;  // where on the screen these pixels stand
   const std::uint32_t* pixels = nullptr;
   std::size_t stride = 0;
 };

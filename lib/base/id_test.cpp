@@ -17,8 +17,9 @@ TEST(Id, IsAVersion7UuidThatSortsByTime) {
 }
 
 TEST(Id, RefusesEverythingButTheCanonicalForm) {
-  for (std::string_view bad : {"", "../../../../etc/passwd", "018bcfe5-6800-7000-8000-00000000000", "018bcfe5-6800-7000-8000-0000000000000",
-                               "018bcfe5x6800-7000-8000-000000000000", "018bcfe5-6800-7000-8000-00000000000g", "018bcfe568007000800000000000000012345"})
+  for (std::string_view bad :
+       {"", "../../../../etc/passwd", "018bcfe5-6800-7000-8000-00000000000", "018bcfe5-6800-7000-8000-0000000000000",
+        "018bcfe5x6800-7000-8000-000000000000", "018bcfe5-6800-7000-8000-00000000000g", "018bcfe568007000800000000000000012345"})
     EXPECT_FALSE(Id::parse(bad)) << bad;
   EXPECT_FALSE(Id::parse(std::string(10'000'000, 'a')));
   std::string with_nul = "018bcfe5-6800-7000-8000-000000000000";

@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
-#include <boost/json/parse.hpp>
 #include <fmt/format.h>
+#include <boost/json/parse.hpp>
 
 #include "lib/base/bytes.hpp"
 
@@ -19,9 +19,12 @@ const json::object& empty_object() {
 std::string escape_pointer(std::string_view key) {
   std::string out;
   for (char c : key) {
-    if (c == '~') out += "~0";
-    else if (c == '/') out += "~1";
-    else out += c;
+    if (c == '~')
+      out += "~0";
+    else if (c == '/')
+      out += "~1";
+    else
+      out += c;
   }
   return out;
 }
@@ -83,8 +86,7 @@ std::string FieldReader::text_or(std::string_view key, std::string fallback, Tex
   std::string_view text{s->data(), s->size()};
   if (text.find('\0') != std::string_view::npos) return refuse(key, "must not contain NUL"), fallback;
   std::size_t n = code_points(text);
-  if (n < rule.min || n > rule.max)
-    return refuse(key, fmt::format("must have {} to {} characters", rule.min, rule.max)), fallback;
+  if (n < rule.min || n > rule.max) return refuse(key, fmt::format("must have {} to {} characters", rule.min, rule.max)), fallback;
   return std::string(text);
 }
 
@@ -101,9 +103,12 @@ std::int64_t FieldReader::integer_or(std::string_view key, std::int64_t fallback
   const json::value* v = raw(key);
   if (v == nullptr) return fallback;
   std::int64_t n = 0;
-  if (v->is_int64()) n = v->get_int64();
-  else if (v->is_uint64() && v->get_uint64() <= static_cast<std::uint64_t>(INT64_MAX)) n = static_cast<std::int64_t>(v->get_uint64());
-  else return refuse(key, "must be an integer"), fallback;
+  if (v->is_int64())
+    n = v->get_int64();
+  else if (v->is_uint64() && v->get_uint64() <= static_cast<std::uint64_t>(INT64_MAX))
+    n = static_cast<std::int64_t>(v->get_uint64());
+  else
+    return refuse(key, "must be an integer"), fallback;
   if (n < min || n > max) return refuse(key, fmt::format("must be {} to {}", min, max)), fallback;
   return n;
 }
@@ -129,14 +134,16 @@ std::vector<std::string> FieldReader::texts_or_empty(std::string_view key, std::
   const json::value* v = raw(key);
   if (v == nullptr) return {};
   const json::array* a = v->if_array();
-  if (a == nullptr || a->size() > max_items) return refuse(key, fmt::format("must be an array of at most {}", max_items)), std::vector<std::string>{};
+  if (a == nullptr || a->size() > max_items)
+    return refuse(key, fmt::format("must be an array of at most {}", max_items)), std::vector<std::string>{};
   std::vector<std::string> out;
   for (std::size_t i = 0; i < a->size(); ++i) {
     const json::string* s = (*a)[i].if_string();
     std::string_view text = s != nullptr ? std::string_view{s->data(), s->size()} : std::string_view{};
     std::size_t n = code_points(text);
     if (s == nullptr || n < rule.min || n > rule.max || text.find('\0') != std::string_view::npos)
-      errors_->push_back({fmt::format("{}/{}/{}", pointer_, escape_pointer(key), i), fmt::format("must be a string of {} to {} characters", rule.min, rule.max)});
+      errors_->push_back({fmt::format("{}/{}/{}", pointer_, escape_pointer(key), i),
+                          fmt::format("must be a string of {} to {} characters", rule.min, rule.max)});
     else
       out.emplace_back(text);
   }

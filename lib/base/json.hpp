@@ -30,11 +30,11 @@ Expected<json::value> parse_json(std::string_view text, std::size_t max_bytes = 
 class FieldReader {
  public:
   struct TextRule {
-    std::size_t min = 0;         // characters of UTF-8, counted in code points
+    std::size_t min = 0;  // characters of UTF-8, counted in code points
     std::size_t max = 255;
   };
   explicit FieldReader(const json::value& value, std::string pointer = "");
-  explicit FieldReader(json::value&&, std::string pointer = "") = delete;   // it keeps a reference
+  explicit FieldReader(json::value&&, std::string pointer = "") = delete;  // it keeps a reference
 
   std::string text(std::string_view key, TextRule rule);
   std::string text_or(std::string_view key, std::string fallback, TextRule rule);
@@ -50,8 +50,8 @@ class FieldReader {
   FieldReader child(std::string_view key);
   void refuse(std::string_view key, std::string reason);
   bool has(std::string_view key) const;
-  void finish();                 // for the root reader only
-  void finish_child();           // marks unknown members of a child
+  void finish();        // for the root reader only
+  void finish_child();  // marks unknown members of a child
 
  private:
   const json::object* object_ = nullptr;

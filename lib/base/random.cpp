@@ -1,7 +1,7 @@
 #include "lib/base/random.hpp"
 
-#include <cerrno>
 #include <sys/random.h>
+#include <cerrno>
 
 #include "lib/base/error.hpp"
 

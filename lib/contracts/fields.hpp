@@ -3,9 +3,9 @@
 #pragma once
 
 #include <algorithm>
-#include <utility>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "lib/base/bytes.hpp"
@@ -77,7 +77,9 @@ class Fields {
     if (wrong_.empty()) wrong_ = key;
   }
   bool ok() const { return wrong_.empty(); }
-  Error error(const std::string& what) const { return Error(ErrorKind::malformed, "the " + what + " has a missing or wrong field: " + wrong_); }
+  Error error(const std::string& what) const {
+    return Error(ErrorKind::malformed, "the " + what + " has a missing or wrong field: " + wrong_);
+  }
 
  private:
   const json::value* find(std::string_view key) {

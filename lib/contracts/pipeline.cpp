@@ -7,7 +7,8 @@
 namespace lucid::contracts {
 namespace {
 
-constexpr std::array<const char*, 10> kStates{"created", "starting", "active", "pausing", "paused", "stopping", "stopped", "cleanup", "destroyed", "error"};
+constexpr std::array<const char*, 10> kStates{"created",  "starting", "active",  "pausing",   "paused",
+                                              "stopping", "stopped",  "cleanup", "destroyed", "error"};
 
 std::string recording_path(const Id& session) { return "/api/v1/recordings/" + session.text(); }
 
@@ -36,8 +37,10 @@ RecordingPlan read_recording_plan(const json::value& value) {
   FieldReader in(value);
   RecordingPlan p;
   auto id = Id::parse(in.text("session_id", {.min = 36, .max = 36}));
-  if (id) p.session = *id;
-  else in.refuse("session_id", "must be a UUID");
+  if (id)
+    p.session = *id;
+  else
+    in.refuse("session_id", "must be a UUID");
   p.name = in.text("name", {.min = 1, .max = 255});
   FieldReader target = in.child("target");
   p.target = read_display_target(target);
@@ -57,12 +60,27 @@ RecordingPlan read_recording_plan(const json::value& value) {
 json::value to_json(const RecordingStatus& s) {
   json::array stages;
   for (const StageCount& c : s.stages)
-    stages.push_back(json::object{{"stage", c.stage}, {"items", c.items}, {"errors", c.errors}, {"p50_ms", c.p50_ms}, {"p95_ms", c.p95_ms}, {"p99_ms", c.p99_ms}});
-  return json::object{{"session_id", s.session.text()}, {"state", name(s.state)}, {"cause", s.cause}, {"since_wall_ms", s.since_wall_ms},
-                      {"committed_chunks", s.committed_chunks}, {"committed_bytes", s.committed_bytes}, {"next_sequence", s.next_sequence},
-                      {"retries", s.retries}, {"gaps", s.gaps}, {"last_commit_wall_ms", s.last_commit_wall_ms}, {"last_beat_wall_ms", s.last_beat_wall_ms},
-                      {"duration_ms", s.duration_ms}, {"started_wall_ms", s.started_wall_ms}, {"ended", s.ended}, {"finalised", s.finalised},
-                      {"stalled", s.stalled}, {"backlog", s.backlog}, {"alarm", s.alarm}, {"stages", std::move(stages)}};
+    stages.push_back(json::object{
+        {"stage", c.stage}, {"items", c.items}, {"errors", c.errors}, {"p50_ms", c.p50_ms}, {"p95_ms", c.p95_ms}, {"p99_ms", c.p99_ms}});
+  return json::object{{"session_id", s.session.text()},
+                      {"state", name(s.state)},
+                      {"cause", s.cause},
+                      {"since_wall_ms", s.since_wall_ms},
+                      {"committed_chunks", s.committed_chunks},
+                      {"committed_bytes", s.committed_bytes},
+                      {"next_sequence", s.next_sequence},
+                      {"retries", s.retries},
+                      {"gaps", s.gaps},
+                      {"last_commit_wall_ms", s.last_commit_wall_ms},
+                      {"last_beat_wall_ms", s.last_beat_wall_ms},
+                      {"duration_ms", s.duration_ms},
+                      {"started_wall_ms", s.started_wall_ms},
+                      {"ended", s.ended},
+                      {"finalised", s.finalised},
+                      {"stalled", s.stalled},
+                      {"backlog", s.backlog},
+                      {"alarm", s.alarm},
+                      {"stages", std::move(stages)}};
 }
 
 RecordingStatus read_recording_status(const json::value& value) {
@@ -70,8 +88,10 @@ RecordingStatus read_recording_status(const json::value& value) {
   RecordingStatus s;
   s.session = in.id("session_id");
   auto state = pipeline_state(in.text("state"));
-  if (state) s.state = *state;
-  else in.refuse("state");
+  if (state)
+    s.state = *state;
+  else
+    in.refuse("state");
   s.cause = in.text("cause");
   s.since_wall_ms = in.number<std::int64_t>("since_wall_ms");
   s.committed_chunks = in.number<std::uint64_t>("committed_chunks");
@@ -90,7 +110,8 @@ RecordingStatus read_recording_status(const json::value& value) {
   s.alarm = in.text("alarm");
   for (const json::value& item : in.array("stages")) {
     Fields c(item);
-    s.stages.push_back({c.text("stage"), c.number<std::uint64_t>("items"), c.number<std::uint64_t>("errors"), c.real("p50_ms"), c.real("p95_ms"), c.real("p99_ms")});
+    s.stages.push_back({c.text("stage"), c.number<std::uint64_t>("items"), c.number<std::uint64_t>("errors"), c.real("p50_ms"),
+                        c.real("p95_ms"), c.real("p99_ms")});
     if (!c.ok()) in.refuse("stages");
   }
   if (!in.ok()) throw in.error("recording status");
@@ -98,9 +119,10 @@ RecordingStatus read_recording_status(const json::value& value) {
 }
 
 json::value to_json(const Commit& c) {
-  return json::object{{"sequence", c.sequence}, {"fencing_token", c.fencing_token}, {"stored_size", c.stored_size}, {"plain_size", c.plain_size},
-                      {"first_ms", c.first_ms}, {"last_ms", c.last_ms}, {"flags", c.flags}, {"compress_us", c.compress_us}, {"encrypt_us", c.encrypt_us},
-                      {"hash_us", c.hash_us}, {"store_us", c.store_us}, {"total_us", c.total_us}};
+  return json::object{{"sequence", c.sequence},     {"fencing_token", c.fencing_token}, {"stored_size", c.stored_size},
+                      {"plain_size", c.plain_size}, {"first_ms", c.first_ms},           {"last_ms", c.last_ms},
+                      {"flags", c.flags},           {"compress_us", c.compress_us},     {"encrypt_us", c.encrypt_us},
+                      {"hash_us", c.hash_us},       {"store_us", c.store_us},           {"total_us", c.total_us}};
 }
 
 Commit read_commit(const json::value& value) {
@@ -132,7 +154,7 @@ RecordingStatus PipelineClient::act(const Id& session, const std::string& action
   call.target = recording_path(session) + "/" + action;
   call.body = as_bytes("{}");
   call.content_type = "application/json";
-  call.timeout = std::chrono::seconds(20);   // start waits for the first frame
+  call.timeout = std::chrono::seconds(20);  // start waits for the first frame
   auto value = parse_json(as_text(http_->expect(call).body));
   if (!value) throw value.error();
   return read_recording_status(*value);
@@ -149,7 +171,8 @@ void PipelineClient::remove(const Id& session) {
 }
 
 Granted PipelineClient::acquire(const Id& session, const std::string& holder) {
-  json::value value = http_->send_json(net::Method::post, "/api/v1/leases", json::object{{"session_id", session.text()}, {"holder", holder}});
+  json::value value =
+      http_->send_json(net::Method::post, "/api/v1/leases", json::object{{"session_id", session.text()}, {"holder", holder}});
   Fields in(value);
   Granted g{in.number<std::uint64_t>("fencing_token"), in.number<std::uint64_t>("next_sequence")};
   if (!in.ok()) throw in.error("lease");
@@ -159,14 +182,21 @@ Granted PipelineClient::acquire(const Id& session, const std::string& holder) {
 BeatAnswer PipelineClient::beat(const std::string& holder, const std::vector<Beat>& beats) {
   json::array list;
   for (const Beat& b : beats)
-    list.push_back(json::object{{"session_id", b.session.text()}, {"fencing_token", b.fencing_token}, {"backlog", b.backlog}, {"state", b.state}, {"alarm", b.alarm}});
-  json::value value = http_->send_json(net::Method::post, "/api/v1/heartbeats", json::object{{"holder", holder}, {"recordings", std::move(list)}});
+    list.push_back(json::object{{"session_id", b.session.text()},
+                                {"fencing_token", b.fencing_token},
+                                {"backlog", b.backlog},
+                                {"state", b.state},
+                                {"alarm", b.alarm}});
+  json::value value =
+      http_->send_json(net::Method::post, "/api/v1/heartbeats", json::object{{"holder", holder}, {"recordings", std::move(list)}});
   Fields in(value);
   BeatAnswer answer;
   auto read = [&](std::string_view key, std::vector<Id>& out) {
     for (const std::string& text : in.texts(key))
-      if (auto id = Id::parse(text)) out.push_back(*id);
-      else in.refuse(key);
+      if (auto id = Id::parse(text))
+        out.push_back(*id);
+      else
+        in.refuse(key);
   };
   read("lost", answer.lost);
   read("unknown", answer.unknown);
@@ -175,17 +205,21 @@ BeatAnswer PipelineClient::beat(const std::string& holder, const std::vector<Bea
 }
 
 std::uint64_t PipelineClient::begin(const Id& session, std::uint64_t sequence, std::uint64_t fencing_token) {
-  json::value value = http_->send_json(net::Method::post, recording_path(session) + "/begin", json::object{{"sequence", sequence}, {"fencing_token", fencing_token}});
+  json::value value = http_->send_json(net::Method::post, recording_path(session) + "/begin",
+                                       json::object{{"sequence", sequence}, {"fencing_token", fencing_token}});
   Fields in(value);
   std::uint64_t expected = in.number<std::uint64_t>("expected_sequence");
   if (!in.ok()) throw in.error("begin answer");
   return expected;
 }
 
-void PipelineClient::commit(const Id& session, const Commit& commit) { http_->send_json(net::Method::post, recording_path(session) + "/commits", to_json(commit)); }
+void PipelineClient::commit(const Id& session, const Commit& commit) {
+  http_->send_json(net::Method::post, recording_path(session) + "/commits", to_json(commit));
+}
 
 void PipelineClient::failure(const Id& session, std::uint64_t sequence, const std::string& stage, const std::string& reason) {
-  http_->send_json(net::Method::post, recording_path(session) + "/failures", json::object{{"sequence", sequence}, {"stage", stage}, {"reason", reason}});
+  http_->send_json(net::Method::post, recording_path(session) + "/failures",
+                   json::object{{"sequence", sequence}, {"stage", stage}, {"reason", reason}});
 }
 
 void PipelineClient::report(const Id& session, const std::string& event, const std::string& detail) {

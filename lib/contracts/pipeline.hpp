@@ -33,30 +33,34 @@ struct RecordingPlan {
   std::string name;
   DisplayTarget target;
   RecordingOptions options;
-  std::vector<std::string> recipients;       // "lucid-box-pub:…" beyond the deployment's own playback key
+  std::vector<std::string> recipients;  // "lucid-box-pub:…" beyond the deployment's own playback key
   std::int64_t created_wall_ms = 0;
-  std::int64_t started_wall_ms = 0;          // wall clock of session millisecond 0 (set at the first start)
-  std::int64_t started_steady_ms = 0;        // CLOCK_BOOTTIME of the same moment, on the recorder's machine
+  std::int64_t started_wall_ms = 0;    // wall clock of session millisecond 0 (set at the first start)
+  std::int64_t started_steady_ms = 0;  // CLOCK_BOOTTIME of the same moment, on the recorder's machine
 };
 json::value to_json(const RecordingPlan& plan);
-RecordingPlan read_recording_plan(const json::value& value);      // throws Error{invalid}
+RecordingPlan read_recording_plan(const json::value& value);  // throws Error{invalid}
 
-struct StageCount { std::string stage; std::uint64_t items = 0, errors = 0; double p50_ms = 0, p95_ms = 0, p99_ms = 0; };
+struct StageCount {
+  std::string stage;
+  std::uint64_t items = 0, errors = 0;
+  double p50_ms = 0, p95_ms = 0, p99_ms = 0;
+};
 struct RecordingStatus {
   Id session;
   PipelineState state = PipelineState::created;
-  std::string cause;                         // why it is in `error`, or empty
+  std::string cause;  // why it is in `error`, or empty
   std::int64_t since_wall_ms = 0;
   std::uint64_t committed_chunks = 0, committed_bytes = 0, next_sequence = 0, retries = 0, gaps = 0;
   std::int64_t last_commit_wall_ms = 0, last_beat_wall_ms = 0;
-  std::int64_t duration_ms = 0;              // last_ms of the last committed chunk
+  std::int64_t duration_ms = 0;  // last_ms of the last committed chunk
   std::int64_t started_wall_ms = 0;
-  bool ended = false;                        // the chunk with the end flag is committed
-  bool finalised = false;                    // final checkpoint and manifest are written: nothing will change any more
-  bool stalled = false;                      // active, but the recorder's lease has expired
-  std::uint64_t backlog = 0;                 // segments the recorder holds uncommitted
-  std::string alarm;                         // e.g. "disk_full", or empty
-  std::vector<StageCount> stages;            // recorded, compressed, encrypted, hashed, stored, committed
+  bool ended = false;              // the chunk with the end flag is committed
+  bool finalised = false;          // final checkpoint and manifest are written: nothing will change any more
+  bool stalled = false;            // active, but the recorder's lease has expired
+  std::uint64_t backlog = 0;       // segments the recorder holds uncommitted
+  std::string alarm;               // e.g. "disk_full", or empty
+  std::vector<StageCount> stages;  // recorded, compressed, encrypted, hashed, stored, committed
 };
 json::value to_json(const RecordingStatus& status);
 RecordingStatus read_recording_status(const json::value& value);
@@ -71,21 +75,29 @@ struct Commit {
 json::value to_json(const Commit& commit);
 Commit read_commit(const json::value& value);
 
-struct Granted { std::uint64_t fencing_token = 0, next_sequence = 0; };
-struct Beat { Id session; std::uint64_t fencing_token = 0, backlog = 0; std::string state, alarm; };   // state: "recording", "paused", "finishing"
-struct BeatAnswer { std::vector<Id> lost, unknown; };
+struct Granted {
+  std::uint64_t fencing_token = 0, next_sequence = 0;
+};
+struct Beat {
+  Id session;
+  std::uint64_t fencing_token = 0, backlog = 0;
+  std::string state, alarm;
+};  // state: "recording", "paused", "finishing"
+struct BeatAnswer {
+  std::vector<Id> lost, unknown;
+};
 
 class PipelineClient {
  public:
   explicit PipelineClient(std::shared_ptr<net::Client> http) : http_(std::move(http)) {}
   RecordingStatus create(const RecordingPlan& plan);
-  RecordingStatus act(const Id& session, const std::string& action);      // start pause resume stop recover cleanup
+  RecordingStatus act(const Id& session, const std::string& action);  // start pause resume stop recover cleanup
   RecordingStatus status(const Id& session);
   RecordingPlan plan(const Id& session);
   void remove(const Id& session);
   Granted acquire(const Id& session, const std::string& holder);
   BeatAnswer beat(const std::string& holder, const std::vector<Beat>& beats);
-  std::uint64_t begin(const Id& session, std::uint64_t sequence, std::uint64_t fencing_token);   // the sequence expected next
+  std::uint64_t begin(const Id& session, std::uint64_t sequence, std::uint64_t fencing_token);  // the sequence expected next
   void commit(const Id& session, const Commit& commit);
   void failure(const Id& session, std::uint64_t sequence, const std::string& stage, const std::string& reason);
   void report(const Id& session, const std::string& event, const std::string& detail);

@@ -31,7 +31,9 @@ struct Committed {
 
 enum class SegmentPart { closed, cut_by_crash };
 
-struct ProcessorKeys { std::string spool_public, checkpoint_public, node; };
+struct ProcessorKeys {
+  std::string spool_public, checkpoint_public, node;
+};
 
 class ProcessorClient {
  public:
@@ -42,9 +44,14 @@ class ProcessorClient {
   std::string checkpoint(const Id& session);
   json::value proof(const Id& session, std::uint64_t sequence, std::optional<std::uint64_t> size);
   json::value consistency(const Id& session, std::uint64_t from, std::optional<std::uint64_t> to);
-  struct Final { std::string checkpoint, manifest_note; };
+  struct Final {
+    std::string checkpoint, manifest_note;
+  };
   Final finish(const Id& session);
-  struct Snapshot { std::string manifest, manifest_note, checkpoint; std::uint64_t tree_size = 0; };
+  struct Snapshot {
+    std::string manifest, manifest_note, checkpoint;
+    std::uint64_t tree_size = 0;
+  };
   Snapshot snapshot(const Id& session);
   void remove(const Id& session);
 

@@ -6,12 +6,13 @@ namespace lucid::contracts {
 
 Started RecorderClient::start(const RecordingPlan& plan, const Granted& lease) {
   net::Call call;
-  std::string body = json::serialize(json::object{{"plan", to_json(plan)}, {"fencing_token", lease.fencing_token}, {"next_sequence", lease.next_sequence}});
+  std::string body = json::serialize(
+      json::object{{"plan", to_json(plan)}, {"fencing_token", lease.fencing_token}, {"next_sequence", lease.next_sequence}});
   call.method = net::Method::post;
   call.target = "/api/v1/recordings";
   call.body = as_bytes(body);
   call.content_type = "application/json";
-  call.timeout = std::chrono::seconds(15);   // an X server may take seconds to answer its first request
+  call.timeout = std::chrono::seconds(15);  // an X server may take seconds to answer its first request
   auto value = parse_json(as_text(http_->expect(call).body));
   if (!value) throw value.error();
   Fields in(*value);
@@ -20,8 +21,14 @@ Started RecorderClient::start(const RecordingPlan& plan, const Granted& lease) {
   return s;
 }
 
-void RecorderClient::pause(const Id& session) { http_->send_json(net::Method::post, "/api/v1/recordings/" + session.text() + "/pause", json::object{}); }
-void RecorderClient::resume(const Id& session) { http_->send_json(net::Method::post, "/api/v1/recordings/" + session.text() + "/resume", json::object{}); }
-void RecorderClient::stop(const Id& session) { http_->send_json(net::Method::post, "/api/v1/recordings/" + session.text() + "/stop", json::object{}); }
+void RecorderClient::pause(const Id& session) {
+  http_->send_json(net::Method::post, "/api/v1/recordings/" + session.text() + "/pause", json::object{});
+}
+void RecorderClient::resume(const Id& session) {
+  http_->send_json(net::Method::post, "/api/v1/recordings/" + session.text() + "/resume", json::object{});
+}
+void RecorderClient::stop(const Id& session) {
+  http_->send_json(net::Method::post, "/api/v1/recordings/" + session.text() + "/stop", json::object{});
+}
 
 }  // namespace lucid::contracts

@@ -13,7 +13,9 @@
 
 namespace lucid::contracts {
 
-struct Started { std::int64_t started_wall_ms = 0, started_steady_ms = 0; };
+struct Started {
+  std::int64_t started_wall_ms = 0, started_steady_ms = 0;
+};
 
 class RecorderClient {
  public:

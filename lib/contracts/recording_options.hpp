@@ -13,12 +13,12 @@ enum class Keystrokes { full, metadata, off };
 enum class Digests { off, keyframes, all };
 
 struct DisplayTarget {
-  std::string display;                       // ":10"
-  std::string xauthority;                    // path, or empty: no authorisation
+  std::string display;     // ":10"
+  std::string xauthority;  // path, or empty: no authorisation
 };
 
 struct RecordingOptions {
-  int frame_rate = 15;                       // 1–60
+  int frame_rate = 15;  // 1–60
   Keystrokes keystrokes = Keystrokes::full;
   bool clipboard = true;
   bool windows = true;

@@ -14,9 +14,17 @@ std::string session_path(const Id& session) { return "/api/v1/sessions/" + sessi
 }  // namespace
 
 json::value to_json(const ChunkRow& r) {
-  return json::object{{"sequence", r.sequence}, {"blake3", to_hex(r.blake3)}, {"stored_size", r.stored_size}, {"plain_size", r.plain_size},
-                      {"key_epoch", r.key_epoch}, {"first_ms", r.first_ms}, {"last_ms", r.last_ms}, {"flags", r.flags}, {"codec", r.codec},
-                      {"pack", r.pack}, {"offset", r.offset}};
+  return json::object{{"sequence", r.sequence},
+                      {"blake3", to_hex(r.blake3)},
+                      {"stored_size", r.stored_size},
+                      {"plain_size", r.plain_size},
+                      {"key_epoch", r.key_epoch},
+                      {"first_ms", r.first_ms},
+                      {"last_ms", r.last_ms},
+                      {"flags", r.flags},
+                      {"codec", r.codec},
+                      {"pack", r.pack},
+                      {"offset", r.offset}};
 }
 
 Expected<ChunkRow> read_chunk_row(const json::value& value) {
@@ -38,19 +46,31 @@ Expected<ChunkRow> read_chunk_row(const json::value& value) {
 }
 
 json::value to_json(const StorageSummary& s) {
-  return json::object{{"chunks", s.chunks}, {"stored_bytes", s.stored_bytes}, {"plain_bytes", s.plain_bytes}, {"next_sequence", s.next_sequence},
-                      {"first_ms", s.first_ms}, {"last_ms", s.last_ms}, {"complete", s.complete}};
+  return json::object{
+      {"chunks", s.chunks},     {"stored_bytes", s.stored_bytes}, {"plain_bytes", s.plain_bytes}, {"next_sequence", s.next_sequence},
+      {"first_ms", s.first_ms}, {"last_ms", s.last_ms},           {"complete", s.complete}};
 }
 
 void StorageClient::put_manifest(const Id& session, std::string_view manifest_json) {
-  net::Call call{.method = net::Method::put, .target = session_path(session) + "/manifest", .headers = {}, .body = as_bytes(manifest_json),
-                 .content_type = "application/json", .timeout = {}, .sink = {}};
+  net::Call call{.method = net::Method::put,
+                 .target = session_path(session) + "/manifest",
+                 .headers = {},
+                 .body = as_bytes(manifest_json),
+                 .content_type = "application/json",
+                 .timeout = {},
+                 .sink = {}};
   http_->expect(call);
 }
 
 std::optional<std::string> StorageClient::manifest(const Id& session) {
   try {
-    net::Response r = http_->expect({.method = net::Method::get, .target = session_path(session) + "/manifest", .headers = {}, .body = {}, .content_type = {}, .timeout = {}, .sink = {}});
+    net::Response r = http_->expect({.method = net::Method::get,
+                                     .target = session_path(session) + "/manifest",
+                                     .headers = {},
+                                     .body = {},
+                                     .content_type = {},
+                                     .timeout = {},
+                                     .sink = {}});
     return std::string(as_text(r.body));
   } catch (const Error& e) {
     if (e.kind() == ErrorKind::not_found) return std::nullopt;
@@ -59,8 +79,13 @@ std::optional<std::string> StorageClient::manifest(const Id& session) {
 }
 
 StorageClient::Put StorageClient::put_chunk(const Id& session, std::uint64_t sequence, ByteView stored) {
-  net::Response r = http_->expect({.method = net::Method::put, .target = fmt::format("{}/chunks/{}", session_path(session), sequence), .headers = {},
-                                   .body = stored, .content_type = "application/octet-stream", .timeout = {}, .sink = {}});
+  net::Response r = http_->expect({.method = net::Method::put,
+                                   .target = fmt::format("{}/chunks/{}", session_path(session), sequence),
+                                   .headers = {},
+                                   .body = stored,
+                                   .content_type = "application/octet-stream",
+                                   .timeout = {},
+                                   .sink = {}});
   auto value = parse_json(as_text(r.body));
   if (!value) throw value.error();
   auto row = read_chunk_row(*value);
@@ -93,7 +118,15 @@ std::vector<ChunkRow> StorageClient::all_chunks(const Id& session) {
 }
 
 Bytes StorageClient::chunk(const Id& session, std::uint64_t sequence) {
-  return http_->expect({.method = net::Method::get, .target = fmt::format("{}/chunks/{}", session_path(session), sequence), .headers = {}, .body = {}, .content_type = {}, .timeout = {}, .sink = {}}).body;
+  return http_
+      ->expect({.method = net::Method::get,
+                .target = fmt::format("{}/chunks/{}", session_path(session), sequence),
+                .headers = {},
+                .body = {},
+                .content_type = {},
+                .timeout = {},
+                .sink = {}})
+      .body;
 }
 
 StorageSummary StorageClient::summary(const Id& session) {
@@ -114,7 +147,13 @@ StorageSummary StorageClient::summary(const Id& session) {
 void StorageClient::close(const Id& session) { http_->send_json(net::Method::post, session_path(session) + "/close", json::object{}); }
 
 void StorageClient::remove(const Id& session) {
-  http_->expect({.method = net::Method::del, .target = session_path(session), .headers = {}, .body = {}, .content_type = {}, .timeout = {}, .sink = {}});
+  http_->expect({.method = net::Method::del,
+                 .target = session_path(session),
+                 .headers = {},
+                 .body = {},
+                 .content_type = {},
+                 .timeout = {},
+                 .sink = {}});
 }
 
 }  // namespace lucid::contracts

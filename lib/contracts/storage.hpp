@@ -28,10 +28,10 @@ namespace lucid::contracts {
 
 struct ChunkRow {
   std::uint64_t sequence = 0;
-  Hash32 blake3{};                           // of the stored bytes
+  Hash32 blake3{};  // of the stored bytes
   std::uint32_t stored_size = 0, plain_size = 0, key_epoch = 0;
   std::int64_t first_ms = 0, last_ms = 0;
-  std::uint16_t flags = 0;                   // recording::ChunkFlags
+  std::uint16_t flags = 0;  // recording::ChunkFlags
   std::uint8_t codec = 0;
   std::uint32_t pack = 0;
   std::uint64_t offset = 0;
@@ -42,7 +42,7 @@ Expected<ChunkRow> read_chunk_row(const json::value& value);
 struct StorageSummary {
   std::uint64_t chunks = 0, stored_bytes = 0, plain_bytes = 0, next_sequence = 0;
   std::int64_t first_ms = 0, last_ms = 0;
-  bool complete = false;                     // a chunk with the end flag is there
+  bool complete = false;  // a chunk with the end flag is there
 };
 json::value to_json(const StorageSummary& summary);
 
@@ -50,11 +50,14 @@ class StorageClient {
  public:
   explicit StorageClient(std::shared_ptr<net::Client> http) : http_(std::move(http)) {}
   void put_manifest(const Id& session, std::string_view manifest_json);
-  std::optional<std::string> manifest(const Id& session);          // nullopt: none
-  struct Put { ChunkRow row; bool created = false; };
+  std::optional<std::string> manifest(const Id& session);  // nullopt: none
+  struct Put {
+    ChunkRow row;
+    bool created = false;
+  };
   Put put_chunk(const Id& session, std::uint64_t sequence, ByteView stored);
   std::vector<ChunkRow> chunks(const Id& session, std::uint64_t from, std::size_t limit);
-  std::vector<ChunkRow> all_chunks(const Id& session);             // pages through chunks()
+  std::vector<ChunkRow> all_chunks(const Id& session);  // pages through chunks()
   Bytes chunk(const Id& session, std::uint64_t sequence);
   StorageSummary summary(const Id& session);
   void close(const Id& session);

@@ -74,8 +74,8 @@ TEST(Aead, AgreesWithLibsodiumBothWays) {
 
     Bytes ours(size + kTagSize), theirs(size + kTagSize);
     seal(key, nonce, associated, message, ours);
-    crypto_aead_xchacha20poly1305_ietf_encrypt(theirs.data(), nullptr, message.data(), size, associated.data(),
-                                               associated.size(), nullptr, nonce.data(), key.bytes().data());
+    crypto_aead_xchacha20poly1305_ietf_encrypt(theirs.data(), nullptr, message.data(), size, associated.data(), associated.size(), nullptr,
+                                               nonce.data(), key.bytes().data());
     ASSERT_EQ(ours, theirs) << size;
 
     Bytes opened(size);
@@ -83,8 +83,8 @@ TEST(Aead, AgreesWithLibsodiumBothWays) {
     ASSERT_EQ(opened, message);
     Bytes opened_by_them(size);
     ASSERT_EQ(crypto_aead_xchacha20poly1305_ietf_decrypt(opened_by_them.data(), nullptr, nullptr, ours.data(), ours.size(),
-                                                         associated.data(), associated.size(), nonce.data(),
-                                                         key.bytes().data()), 0);
+                                                         associated.data(), associated.size(), nonce.data(), key.bytes().data()),
+              0);
     ASSERT_EQ(opened_by_them, message);
   }
 }

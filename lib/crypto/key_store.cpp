@@ -44,7 +44,7 @@ std::string read_key(FileOps& files, const std::string& directory, std::string_v
   };
   try {
     File file = files.open(path, OpenMode::read);
-    struct stat status {};
+    struct stat status{};
     if (::fstat(file.fd(), &status) != 0 || !S_ISREG(status.st_mode)) throw refuse("key_unreadable", "not a regular file");
     // Nobody else may read a secret; nobody else may swap a public key for one of their own.
     unsigned refused = content == Content::secret ? 0077 : 0022;
@@ -120,26 +120,17 @@ void create(FileOps& files, const std::string& directory, RandomSource& random) 
 
 }  // namespace
 
-KeyStore::KeyStore(std::string directory, FileOps& files, RandomSource& random)
-    : directory_(std::move(directory)), files_(files) {
+KeyStore::KeyStore(std::string directory, FileOps& files, RandomSource& random) : directory_(std::move(directory)), files_(files) {
   while (directory_.size() > 1 && directory_.ends_with('/')) directory_.pop_back();
   if (!files_.exists(directory_)) create(files_, directory_, random);
 }
 
-SigningKey KeyStore::checkpoint_key() const {
-  return read_as<SigningKey>(files_, directory_, "checkpoint.key", Content::secret);
-}
-VerifyKey KeyStore::checkpoint_public() const {
-  return read_as<VerifyKey>(files_, directory_, "checkpoint.pub", Content::published);
-}
+SigningKey KeyStore::checkpoint_key() const { return read_as<SigningKey>(files_, directory_, "checkpoint.key", Content::secret); }
+VerifyKey KeyStore::checkpoint_public() const { return read_as<VerifyKey>(files_, directory_, "checkpoint.pub", Content::published); }
 BoxKey KeyStore::spool_key() const { return read_as<BoxKey>(files_, directory_, "spool.key", Content::secret); }
-BoxPublicKey KeyStore::spool_public() const {
-  return read_as<BoxPublicKey>(files_, directory_, "spool.pub", Content::published);
-}
+BoxPublicKey KeyStore::spool_public() const { return read_as<BoxPublicKey>(files_, directory_, "spool.pub", Content::published); }
 BoxKey KeyStore::playback_key() const { return read_as<BoxKey>(files_, directory_, "playback.key", Content::secret); }
-BoxPublicKey KeyStore::playback_public() const {
-  return read_as<BoxPublicKey>(files_, directory_, "playback.pub", Content::published);
-}
+BoxPublicKey KeyStore::playback_public() const { return read_as<BoxPublicKey>(files_, directory_, "playback.pub", Content::published); }
 
 Secret32 KeyStore::service_key() const {
   WipedText line{read_key(files_, directory_, "service.key", Content::secret)};

@@ -20,14 +20,14 @@ class KeyStore {
   // playback.key playback.pub (X25519), service.key (32 bytes, text "lucid-secret:"+base64url), admin.token.
   KeyStore(std::string directory, FileOps& files, RandomSource& random);
 
-  SigningKey checkpoint_key() const;           // each throws Error{unavailable, "key_missing"|"key_unreadable"|"key_malformed"|"key_mode"}
+  SigningKey checkpoint_key() const;  // each throws Error{unavailable, "key_missing"|"key_unreadable"|"key_malformed"|"key_mode"}
   VerifyKey checkpoint_public() const;
   BoxKey spool_key() const;
   BoxPublicKey spool_public() const;
   BoxKey playback_key() const;
   BoxPublicKey playback_public() const;
   Secret32 service_key() const;
-  std::string admin_token() const;             // "lucid_" + 43 characters of base64url
+  std::string admin_token() const;  // "lucid_" + 43 characters of base64url
 
  private:
   std::string directory_;

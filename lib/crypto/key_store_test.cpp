@@ -15,15 +15,13 @@ namespace {
 
 using testing::HasSubstr;
 
-const std::vector<std::string> kNames = {"admin.token", "checkpoint.key", "checkpoint.pub", "playback.key",
-                                         "playback.pub", "service.key", "spool.key", "spool.pub"};
+const std::vector<std::string> kNames = {"admin.token",  "checkpoint.key", "checkpoint.pub", "playback.key",
+                                         "playback.pub", "service.key",    "spool.key",      "spool.pub"};
 
 class KeyStoreTest : public testing::Test {
  protected:
   KeyStore start() { return KeyStore(directory_, system_files(), random_); }
-  void write(const std::string& name, std::string_view text) {
-    system_files().replace_file(directory_ + "/" + name, as_bytes(text));
-  }
+  void write(const std::string& name, std::string_view text) { system_files().replace_file(directory_ + "/" + name, as_bytes(text)); }
   // The code of the error, whose message has to name the file in one line.
   static std::string refusal(const std::string& path, const std::function<void()>& call) {
     try {
@@ -48,7 +46,7 @@ TEST_F(KeyStoreTest, FirstStartCreatesTheWholeSetAndLaterStartsReadIt) {
   EXPECT_EQ(system_files().list(directory_), kNames);
   EXPECT_EQ(system_files().list(folder_.path() + "/data"), std::vector<std::string>{"keys"});
   for (const std::string& name : kNames) {
-    struct stat status {};
+    struct stat status{};
     ASSERT_EQ(::stat(path(name).c_str(), &status), 0);
     EXPECT_EQ(status.st_mode & 07777, 0600u) << name;
   }
@@ -174,8 +172,7 @@ TEST_F(KeyStoreTest, ProcessesThatStartTogetherUseTheSameKeys) {
         std::string token = "failed";
         try {
           token = KeyStore(directory, system_files(), random_).admin_token();
-        } catch (...) {
-        }
+        } catch (...) {}
         token.resize(49, ' ');
         ::_exit(::write(answers[1], token.data(), token.size()) == 49 ? 0 : 1);
       }

@@ -81,8 +81,7 @@ TEST(SealedBox, AgreesWithLibsodiumBothWays) {
     Bytes ours = seal_to(key.public_key(), message, random);
     ASSERT_EQ(ours.size(), size + kSealOverhead);
     Bytes opened(size);
-    EXPECT_EQ(crypto_box_seal_open(opened.data(), ours.data(), ours.size(), key.public_key().bytes.data(),
-                                   key.secret().bytes().data()), 0);
+    EXPECT_EQ(crypto_box_seal_open(opened.data(), ours.data(), ours.size(), key.public_key().bytes.data(), key.secret().bytes().data()), 0);
     EXPECT_EQ(opened, message);
 
     Bytes theirs(size + crypto_box_SEALBYTES);

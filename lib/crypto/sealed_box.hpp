@@ -29,7 +29,7 @@ class BoxKey {
   explicit BoxKey(Secret32 secret);
   const BoxPublicKey& public_key() const { return public_; }
   const Secret32& secret() const { return secret_; }
-  std::optional<Bytes> open(ByteView sealed) const;      // nullopt when not sealed to this key or altered
+  std::optional<Bytes> open(ByteView sealed) const;  // nullopt when not sealed to this key or altered
   // Key file text: "lucid-box-key:" + base64url of the secret, one line.
   std::string text() const;
   static std::optional<BoxKey> parse(std::string_view text);

@@ -67,9 +67,7 @@ Arena& arena() {
 
 Secret32::Secret32() : bytes_(arena().take()) { sodium_memzero(bytes_, kSlot); }
 
-Secret32::Secret32(std::span<const std::uint8_t, 32> bytes) : bytes_(arena().take()) {
-  std::memcpy(bytes_, bytes.data(), kSlot);
-}
+Secret32::Secret32(std::span<const std::uint8_t, 32> bytes) : bytes_(arena().take()) { std::memcpy(bytes_, bytes.data(), kSlot); }
 
 Secret32 Secret32::random(RandomSource& random) {
   Secret32 secret;

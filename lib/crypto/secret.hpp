@@ -12,10 +12,10 @@ namespace lucid::crypto {
 
 class Secret32 {
  public:
-  Secret32();                                            // all zero
+  Secret32();  // all zero
   explicit Secret32(std::span<const std::uint8_t, 32> bytes);
   static Secret32 random(RandomSource& random);
-  Secret32(Secret32&& other) noexcept;                   // leaves `other` wiped
+  Secret32(Secret32&& other) noexcept;  // leaves `other` wiped
   Secret32& operator=(Secret32&& other) noexcept;
   Secret32(const Secret32&) = delete;
   Secret32& operator=(const Secret32&) = delete;
@@ -25,10 +25,10 @@ class Secret32 {
   void wipe();
   std::span<const std::uint8_t, 32> bytes() const;
   std::span<std::uint8_t, 32> writable();
-  bool equals(const Secret32& other) const;              // constant time
+  bool equals(const Secret32& other) const;  // constant time
 
  private:
-  std::uint8_t* bytes_;                                  // sodium_malloc'ed or equivalent (MADV_DONTDUMP)
+  std::uint8_t* bytes_;  // sodium_malloc'ed or equivalent (MADV_DONTDUMP)
 };
 
 bool equal_constant_time(ByteView a, ByteView b);

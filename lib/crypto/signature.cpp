@@ -21,8 +21,7 @@ struct SodiumKey {
 
 bool VerifyKey::verify(ByteView message, ByteView signature) const {
   sodium_ready();
-  return signature.size() == 64 &&
-         crypto_sign_verify_detached(signature.data(), message.data(), message.size(), bytes.data()) == 0;
+  return signature.size() == 64 && crypto_sign_verify_detached(signature.data(), message.data(), message.size(), bytes.data()) == 0;
 }
 
 std::string VerifyKey::text() const { return key_text(kPublicPrefix, bytes); }

@@ -16,7 +16,7 @@ using Signature = std::array<std::uint8_t, 64>;
 struct VerifyKey {
   std::array<std::uint8_t, 32> bytes{};
   [[nodiscard]] bool verify(ByteView message, ByteView signature) const;  // strict: canonical S, no small-order keys
-  std::string text() const;                                              // "lucid-sig-pub:" + base64url
+  std::string text() const;                                               // "lucid-sig-pub:" + base64url
   static std::optional<VerifyKey> parse(std::string_view text);
   bool operator==(const VerifyKey&) const = default;
 };
@@ -27,7 +27,7 @@ class SigningKey {
   explicit SigningKey(Secret32 seed);
   const VerifyKey& verify_key() const { return verify_; }
   Signature sign(ByteView message) const;
-  std::string text() const;                                              // "lucid-sig-key:" + base64url of the seed
+  std::string text() const;  // "lucid-sig-key:" + base64url of the seed
   static std::optional<SigningKey> parse(std::string_view text);
 
  private:

@@ -34,11 +34,11 @@ inline Bytes hex_field(const json::object& object, std::string_view key) {
 }  // namespace lucid::test
 
 // Skips the test where the vectors are absent, except under CI, where that is a failure.
-#define LUCID_NEED_VECTORS(folder)                                             \
-  std::optional<std::string> folder = ::lucid::test::vectors_folder();         \
-  if (!folder) {                                                               \
-    const char* ci = std::getenv("CI");                                        \
+#define LUCID_NEED_VECTORS(folder)                                                   \
+  std::optional<std::string> folder = ::lucid::test::vectors_folder();               \
+  if (!folder) {                                                                     \
+    const char* ci = std::getenv("CI");                                              \
     if (ci != nullptr && std::string_view(ci) == "true") FAIL() << "vectors absent"; \
-    std::printf("not run: vectors absent\n");                                  \
-    GTEST_SKIP() << "not run: vectors absent";                                 \
+    std::printf("not run: vectors absent\n");                                        \
+    GTEST_SKIP() << "not run: vectors absent";                                       \
   }

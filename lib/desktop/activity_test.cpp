@@ -55,10 +55,12 @@ TEST_F(DesktopTest, nothing_typed_into_50_password_prompts_leaves_and_all_else_d
   Child manager = server.start_window_manager();
   Watcher watcher(server);
   // Two programs that hide input, each saying through the title when it is about to ask.
-  Child xterm = terminal(server, watcher, {"bash", "--norc", "-c",
-      "for i in $(seq 1 25); do printf '\\033]2;ask %d\\007' $i; read -s -p 'Password: ' x; echo; done;"
-      "exec python3 -c \"import getpass,sys\nfor i in range(26, 51): print('\\033]2;ask %d\\007' % i, end='', flush=True); "
-      "getpass.getpass('[sudo] password: ')\nprint('\\033]2;done\\007', end='', flush=True)\nfor l in sys.stdin: pass\""});
+  Child xterm =
+      terminal(server, watcher,
+               {"bash", "--norc", "-c",
+                "for i in $(seq 1 25); do printf '\\033]2;ask %d\\007' $i; read -s -p 'Password: ' x; echo; done;"
+                "exec python3 -c \"import getpass,sys\nfor i in range(26, 51): print('\\033]2;ask %d\\007' % i, end='', flush=True); "
+                "getpass.getpass('[sudo] password: ')\nprint('\\033]2;done\\007', end='', flush=True)\nfor l in sys.stdin: pass\""});
   auto titled = [&](const std::string& title) {
     return watcher.until([&] { return watcher.has<WindowEvent>([&](const WindowEvent& w) { return w.title == title; }); });
   };
@@ -86,7 +88,7 @@ TEST_F(DesktopTest, text_at_a_shell_prompt_is_kept_before_and_after_a_password) 
   Watcher watcher(server);
   Child xterm = terminal(server, watcher, {"bash", "--norc", "-i"});
   watcher.during(server, {"xdotool", "type", "--delay", "5", "read -s -p Password: x"});
-  watcher.pump(500);               // off the hold queue before the prompt appears
+  watcher.pump(500);  // off the hold queue before the prompt appears
   watcher.during(server, {"xdotool", "key", "Return"});
   watcher.pump(1000);
   watcher.during(server, {"xdotool", "type", "--delay", "5", "Hunter2qz\n"});
@@ -105,8 +107,8 @@ TEST_F(DesktopTest, windows_are_told_from_creation_to_close_with_title_class_and
   Child xterm = terminal(server, watcher, {"bash", "--norc", "-c", "read x; printf '\\033]2;neu \xc3\xbc\\007'; read x"});
   auto seen = [&, pid = static_cast<std::uint32_t>(xterm.pid())](WindowAction action, std::string_view title) {
     return watcher.has<WindowEvent>([&](const WindowEvent& w) {
-      return w.action == action && w.title == title && w.wm_class == "xterm.XTerm" && w.executable.ends_with("/xterm") &&
-             w.pid == pid && w.geometry.width > 100;
+      return w.action == action && w.title == title && w.wm_class == "xterm.XTerm" && w.executable.ends_with("/xterm") && w.pid == pid &&
+             w.geometry.width > 100;
     });
   };
   EXPECT_TRUE(seen(WindowAction::created, "the terminal"));
@@ -115,11 +117,13 @@ TEST_F(DesktopTest, windows_are_told_from_creation_to_close_with_title_class_and
   EXPECT_TRUE(watcher.until([&] { return seen(WindowAction::changed, "neu \xc3\xbc"); }));
   watcher.during(server, {"xdotool", "search", "--class", "xterm", "windowmove", "200", "150"});
   EXPECT_TRUE(watcher.until([&] {
-    return watcher.has<WindowEvent>([](const WindowEvent& w) { return w.action == WindowAction::changed && w.geometry.x >= 200 && w.geometry.x < 220; });
+    return watcher.has<WindowEvent>(
+        [](const WindowEvent& w) { return w.action == WindowAction::changed && w.geometry.x >= 200 && w.geometry.x < 220; });
   }));
   watcher.settle();
   // The frame's move is hinted, from the place where the last grab saw it.
-  EXPECT_TRUE(std::any_of(watcher.hints.begin(), watcher.hints.end(), [](const MoveHint& h) { return h.from.x >= 10 && h.from.x <= 30 && h.to_x >= 190; }));
+  EXPECT_TRUE(std::any_of(watcher.hints.begin(), watcher.hints.end(),
+                          [](const MoveHint& h) { return h.from.x >= 10 && h.from.x <= 30 && h.to_x >= 190; }));
   EXPECT_EQ(watcher.picture, screenshot(server));
   xterm.stop();
   EXPECT_TRUE(watcher.until([&] { return seen(WindowAction::closed, "neu \xc3\xbc"); }));
@@ -138,9 +142,8 @@ TEST_F(DesktopTest, windows_are_told_without_a_window_manager_too) {
     return watcher.has<WindowEvent>([](const WindowEvent& w) { return w.action == WindowAction::focused && w.wm_class == "xterm.XTerm"; });
   }));
   xterm.stop();
-  EXPECT_TRUE(watcher.until([&] {
-    return watcher.has<WindowEvent>([](const WindowEvent& w) { return w.action == WindowAction::closed; });
-  }));
+  EXPECT_TRUE(
+      watcher.until([&] { return watcher.has<WindowEvent>([](const WindowEvent& w) { return w.action == WindowAction::closed; }); }));
 }
 
 TEST_F(DesktopTest, clipboard_changes_are_told_with_types_and_content_even_in_pieces) {
@@ -160,9 +163,15 @@ TEST_F(DesktopTest, clipboard_changes_are_told_with_types_and_content_even_in_pi
       });
     });
   };
-  copy("clipboard", "gr\xc3\xbc\xc3\x9f" "e");
-  EXPECT_TRUE(told("CLIPBOARD", "gr\xc3\xbc\xc3\x9f" "e"));
-  EXPECT_EQ(watcher.all<ClipboardEvent>().back().text, "gr\xc3\xbc\xc3\x9f" "e");
+  copy("clipboard",
+       "gr\xc3\xbc\xc3\x9f"
+       "e");
+  EXPECT_TRUE(told("CLIPBOARD",
+                   "gr\xc3\xbc\xc3\x9f"
+                   "e"));
+  EXPECT_EQ(watcher.all<ClipboardEvent>().back().text,
+            "gr\xc3\xbc\xc3\x9f"
+            "e");
   copy("primary", "selected");
   EXPECT_TRUE(told("PRIMARY", "selected"));
   std::string big;
@@ -204,7 +213,8 @@ TEST_F(DesktopTest, processes_of_the_display_are_told_when_asked_for) {
   Child xterm = server.start({"xterm", "-e", "cat"});
   auto pid = static_cast<std::uint32_t>(xterm.pid());
   EXPECT_TRUE(watcher.until([&] {
-    return watcher.has<ProcessEvent>([&](const ProcessEvent& p) { return p.started && p.pid == pid && p.argv.size() == 3 && p.argv[2] == "cat"; });
+    return watcher.has<ProcessEvent>(
+        [&](const ProcessEvent& p) { return p.started && p.pid == pid && p.argv.size() == 3 && p.argv[2] == "cat"; });
   }));
   xterm.stop();
   EXPECT_TRUE(watcher.until([&] {

@@ -18,10 +18,11 @@ constexpr std::int64_t kStepMs = 2000, kTransferMs = 10'000;
 // What KDE's convention names, and what Windows clients of rdesktop-like bridges pass on.
 constexpr std::array<std::string_view, 2> kSecretHints = {"x-kde-passwordManagerHint", "ExcludeClipboardContentFromMonitorProcessing"};
 // In order of preference.
-constexpr std::array<std::string_view, 6> kTextTypes = {"UTF8_STRING", "text/plain;charset=utf-8", "text/plain", "STRING", "TEXT", "COMPOUND_TEXT"};
+constexpr std::array<std::string_view, 6> kTextTypes = {"UTF8_STRING",  "text/plain;charset=utf-8", "text/plain", "STRING", "TEXT",
+                                                        "COMPOUND_TEXT"};
 // Types about the selection, not of its content.
-constexpr std::array<std::string_view, 8> kMetaTypes = {"TARGETS", "TIMESTAMP", "MULTIPLE", "SAVE_TARGETS", "DELETE", "INSERT_SELECTION", "INSERT_PROPERTY",
-                                                        "LENGTH"};
+constexpr std::array<std::string_view, 8> kMetaTypes = {"TARGETS", "TIMESTAMP",        "MULTIPLE",        "SAVE_TARGETS",
+                                                        "DELETE",  "INSERT_SELECTION", "INSERT_PROPERTY", "LENGTH"};
 
 bool contains(const auto& list, std::string_view word) { return std::find(list.begin(), list.end(), word) != list.end(); }
 
@@ -84,7 +85,7 @@ bool Clipboard::handle(const void* raw) {
 }
 
 void Clipboard::start(Watch& watch, std::uint32_t owner, std::uint32_t time, std::int64_t at) {
-  if (watch.step != Step::idle) finish(watch, false);   // replaced before it was read
+  if (watch.step != Step::idle) finish(watch, false);  // replaced before it was read
   if (owner == XCB_WINDOW_NONE || owner == connection_.own_window()) return;
   Owner who = describe_(owner);
   std::string name = watch.event.selection;
@@ -145,7 +146,7 @@ void Clipboard::read_content(Watch& watch) {
   auto* value = static_cast<const std::uint8_t*>(xcb_get_property_value(reply.get()));
   if (reply->type == connection_.atom("INCR")) {
     if (reply->format == 32 && length >= 4) watch.announced = *reinterpret_cast<const std::uint32_t*>(value);
-    watch.step = Step::pieces;   // reading it deleted it, which tells the owner to begin
+    watch.step = Step::pieces;  // reading it deleted it, which tells the owner to begin
     watch.step_until = connection_.clock().steady_ms() + kStepMs;
     connection_.flush();
     return;

@@ -19,7 +19,7 @@ class Clipboard {
  public:
   struct Owner {
     std::uint32_t pid = 0;
-    bool secret = false;           // a password manager
+    bool secret = false;  // a password manager
   };
   // `describe(window)` tells who owns a selection; `emit` gets the finished events.
   Clipboard(Connection& connection, std::function<Owner(std::uint32_t)> describe, std::function<void(DesktopEvent)> emit);
@@ -33,7 +33,7 @@ class Clipboard {
   struct Watch {
     std::uint32_t selection = 0, property = 0;
     Step step = Step::idle;
-    std::uint32_t time = 0;        // of the ownership change, for the requests
+    std::uint32_t time = 0;  // of the ownership change, for the requests
     std::int64_t at = 0, step_until = 0, until = 0;
     ClipboardEvent event;
     std::uint64_t announced = 0;

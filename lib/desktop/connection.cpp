@@ -37,7 +37,7 @@ AuthHost auth_host(const DisplayName& name) {
     if (a->ai_family == AF_INET) {
       auto* in = reinterpret_cast<sockaddr_in*>(a->ai_addr);
       std::string bytes(reinterpret_cast<char*>(&in->sin_addr), 4);
-      host.local = host.local || bytes[0] == 127;   // forwarded displays are filed under the machine's own name
+      host.local = host.local || bytes[0] == 127;  // forwarded displays are filed under the machine's own name
       host.addresses.push_back(std::move(bytes));
     } else if (a->ai_family == AF_INET6) {
       auto* in = reinterpret_cast<sockaddr_in6*>(a->ai_addr);
@@ -108,9 +108,9 @@ Connection::Connection(const std::string& display, const std::string& xauthority
     xcb_disconnect(connection_);
     if (code != XCB_CONN_ERROR) unavailable(display, connection_error(code));
     if (local_ && local_server_listens(name->number))
-      unavailable(display, !own_file  ? "the X server refused us: name its Xauthority file"
-                           : cookie ? "the X server refused the cookie in " + xauthority
-                                    : "the X server refused us: " + xauthority + " holds no cookie for this display");
+      unavailable(display, !own_file ? "the X server refused us: name its Xauthority file"
+                           : cookie  ? "the X server refused the cookie in " + xauthority
+                                     : "the X server refused us: " + xauthority + " holds no cookie for this display");
     unavailable(display, local_ ? "no X server listens there" : "no X server answered there or it refused the cookie");
   }
   xcb_screen_iterator_t screens = xcb_setup_roots_iterator(xcb_get_setup(connection_));

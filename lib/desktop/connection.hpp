@@ -23,7 +23,7 @@ struct FreeDeleter {
   void operator()(void* memory) const { std::free(memory); }
 };
 template <class T>
-using Owned = std::unique_ptr<T, FreeDeleter>;   // what xcb allocated
+using Owned = std::unique_ptr<T, FreeDeleter>;  // what xcb allocated
 
 // Where an extension's events and errors begin.
 struct Extension {
@@ -58,7 +58,9 @@ class Connection {
   }
   // For a request sent with the _checked form: its X error code, 0 when it worked, 255 when lost.
   template <class Cookie>
-  std::uint8_t check(Cookie cookie) { return check_request(cookie.sequence); }
+  std::uint8_t check(Cookie cookie) {
+    return check_request(cookie.sequence);
+  }
 
   // The next event (an xcb_generic_event_t), null when none is there.
   Owned<void> next_event();

@@ -52,7 +52,8 @@ class Display::Impl {
           },
           [this](DesktopEvent event) { ready_.push_back(std::move(event)); });
     if (options_.processes)
-      processes_ = std::make_unique<Processes>(target.display, clock_.steady_ms(), [this](DesktopEvent event) { ready_.push_back(std::move(event)); });
+      processes_ = std::make_unique<Processes>(target.display, clock_.steady_ms(),
+                                               [this](DesktopEvent event) { ready_.push_back(std::move(event)); });
     learn_time();
     cursor_changed_at_ = pointer_moved_at_ = clock_.steady_ms();
     read_cursor(clock_.steady_ms());
@@ -168,8 +169,10 @@ class Display::Impl {
     } select{};
     select.head.deviceid = XCB_INPUT_DEVICE_ALL_MASTER;
     select.head.mask_len = 1;
-    select.mask = XCB_INPUT_XI_EVENT_MASK_RAW_BUTTON_PRESS | XCB_INPUT_XI_EVENT_MASK_RAW_BUTTON_RELEASE | XCB_INPUT_XI_EVENT_MASK_RAW_MOTION;
-    if (options_.keystrokes != Keystrokes::off) select.mask |= XCB_INPUT_XI_EVENT_MASK_RAW_KEY_PRESS | XCB_INPUT_XI_EVENT_MASK_RAW_KEY_RELEASE;
+    select.mask =
+        XCB_INPUT_XI_EVENT_MASK_RAW_BUTTON_PRESS | XCB_INPUT_XI_EVENT_MASK_RAW_BUTTON_RELEASE | XCB_INPUT_XI_EVENT_MASK_RAW_MOTION;
+    if (options_.keystrokes != Keystrokes::off)
+      select.mask |= XCB_INPUT_XI_EVENT_MASK_RAW_KEY_PRESS | XCB_INPUT_XI_EVENT_MASK_RAW_KEY_RELEASE;
     xcb_input_xi_select_events(c, connection_.root(), 1, &select.head);
   }
 
@@ -196,7 +199,7 @@ class Display::Impl {
   void handle(const void* raw) {
     auto* event = static_cast<const xcb_generic_event_t*>(raw);
     auto type = event->response_type & 0x7f;
-    if (type == 0) return;         // the error of a request whose outcome does not matter (a window gone meanwhile)
+    if (type == 0) return;  // the error of a request whose outcome does not matter (a window gone meanwhile)
     if (type == XCB_GE_GENERIC) return handle_input(raw);
     // Sent by another client: clipboard owners answer that way; anything else may be a lie about the desktop.
     if (event->response_type & 0x80) {
@@ -233,8 +236,9 @@ class Display::Impl {
       case XCB_INPUT_RAW_BUTTON_RELEASE: {
         auto pointer = query_pointer();
         if (pointer)
-          ready_.push_back({at, PointerButton{pointer->x, pointer->y, static_cast<std::uint8_t>(std::min<std::uint32_t>(event->detail, 255)),
-                                              any->event_type == XCB_INPUT_RAW_BUTTON_PRESS}});
+          ready_.push_back(
+              {at, PointerButton{pointer->x, pointer->y, static_cast<std::uint8_t>(std::min<std::uint32_t>(event->detail, 255)),
+                                 any->event_type == XCB_INPUT_RAW_BUTTON_PRESS}});
         place_cursor(pointer, at);
         break;
       }
@@ -325,7 +329,7 @@ std::unique_ptr<Display> Display::open(const DisplayTarget& target, const Displa
 }
 
 std::vector<int> Display::poll_fds() const {
-  if (impl_->connection().lost()) return {};   // a dead socket is readable for ever
+  if (impl_->connection().lost()) return {};  // a dead socket is readable for ever
   return {xcb_get_file_descriptor(impl_->connection().raw())};
 }
 std::optional<std::int64_t> Display::next_deadline() const { return impl_->next_deadline(); }

@@ -49,8 +49,8 @@ struct DisplayOptions {
 };
 
 struct GrabResult {
-  std::vector<PixelView> areas;    // valid until the next grab of any kind
-  std::vector<MoveHint> hints;     // windows that moved since the previous grab
+  std::vector<PixelView> areas;  // valid until the next grab of any kind
+  std::vector<MoveHint> hints;   // windows that moved since the previous grab
   // The screen has another size than at the previous grab (false for the first one). The areas then cover all of it.
   bool resized = false;
   int width = 0, height = 0;
@@ -80,8 +80,8 @@ class Display {
 
   int width() const;
   int height() const;
-  int depth() const;               // of the root window: 16, 24, 30 or 32; pixels handed out are always 8 bits a colour
-  bool shared_memory() const;      // false: remote server, pixels travel through the socket
+  int depth() const;           // of the root window: 16, 24, 30 or 32; pixels handed out are always 8 bits a colour
+  bool shared_memory() const;  // false: remote server, pixels travel through the socket
   bool lost() const;
 
   // Something was drawn since the last grab() or grab_full() (or the screen was resized).

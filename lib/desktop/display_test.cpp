@@ -73,7 +73,7 @@ TEST_F(DesktopTest, a_resize_is_told_once_and_the_whole_new_screen_is_handed_out
 TEST_F(DesktopTest, a_grab_that_meets_a_resize_nobody_told_of_yet_recovers) {
   Xvfb server({.width = 800, .height = 600});
   Watcher watcher(server);
-  server.run({"xrandr", "--output", "screen", "--off", "--fb", "640x400"});   // its event waits in the socket
+  server.run({"xrandr", "--output", "screen", "--off", "--fb", "640x400"});  // its event waits in the socket
   const Rect corner{700, 500, 50, 50};
   GrabResult grab = watcher.display->grab_areas({&corner, 1});
   EXPECT_TRUE(grab.resized);

@@ -62,7 +62,7 @@ struct ProcessEvent {
   bool started = true;
   std::uint32_t pid = 0;
   std::string executable;
-  std::vector<std::string> argv;   // at most 64 words and 4 KiB together; empty on exit
+  std::vector<std::string> argv;  // at most 64 words and 4 KiB together; empty on exit
 };
 
 // ---- clipboard -----------------------------------------------------------------------------------------------------
@@ -71,7 +71,7 @@ struct ProcessEvent {
 // too big or refused, and `content` is empty. `text`: the first 64 KiB as UTF-8 when the content is text. Masked: a
 // password manager's; only types are told.
 struct ClipboardEvent {
-  std::string selection;           // "CLIPBOARD" or "PRIMARY"
+  std::string selection;  // "CLIPBOARD" or "PRIMARY"
   std::uint32_t owner_pid = 0;
   std::vector<std::string> types;
   std::string content_type;
@@ -87,10 +87,10 @@ struct Lost {
   std::string reason;
 };
 
-using EventPayload = std::variant<CursorShape, CursorPosition, PointerMotion, PointerButton, KeyEvent, WindowEvent, ProcessEvent,
-                                  ClipboardEvent, Lost>;
+using EventPayload =
+    std::variant<CursorShape, CursorPosition, PointerMotion, PointerButton, KeyEvent, WindowEvent, ProcessEvent, ClipboardEvent, Lost>;
 struct DesktopEvent {
-  std::int64_t ms = 0;             // Clock::steady_ms() when it happened
+  std::int64_t ms = 0;  // Clock::steady_ms() when it happened
   EventPayload payload;
 };
 

@@ -13,7 +13,7 @@ void HoldQueue::check(std::int64_t now) {
 }
 
 void HoldQueue::push(std::int64_t at, std::int64_t now, std::uint32_t keycode, KeyEvent key, bool masked) {
-  if (key.action != KeyAction::release) check(now);   // a release is as its press was
+  if (key.action != KeyAction::release) check(now);  // a release is as its press was
   bool hidden = last_hidden_ && at - *last_hidden_ <= kLookBackMs;
   held_.push_back({at, now, keycode, std::move(key), masked || hidden});
 }
@@ -33,7 +33,7 @@ DesktopEvent HoldQueue::let_go(Held held) {
 std::vector<DesktopEvent> HoldQueue::take(std::int64_t now) {
   std::vector<DesktopEvent> out;
   tick(now);
-  if (last_check_ != now) return out;          // let go together with a check, not by a wake-up of its own
+  if (last_check_ != now) return out;  // let go together with a check, not by a wake-up of its own
   while (!held_.empty() && now - held_.front().drained >= kHoldMs) {
     out.push_back(let_go(std::move(held_.front())));
     held_.pop_front();

@@ -48,7 +48,7 @@ class HoldQueue {
 
   std::function<bool(std::int64_t)> hides_input_;
   std::deque<Held> held_;
-  std::set<std::uint32_t> masked_down_;          // keys whose press came out masked and that are still down
+  std::set<std::uint32_t> masked_down_;  // keys whose press came out masked and that are still down
   std::optional<std::int64_t> last_check_, last_hidden_;
 };
 

@@ -31,7 +31,7 @@ std::string compose_locale() {
   for (const char* name : {"LC_ALL", "LC_CTYPE", "LANG"})
     if (const char* value = std::getenv(name); value && *value && std::string_view(value) != "C" && std::string_view(value) != "POSIX")
       return value;
-  return "en_US.UTF-8";   // its table has the dead keys of all Latin layouts
+  return "en_US.UTF-8";  // its table has the dead keys of all Latin layouts
 }
 
 void ignore_log(xkb_context*, xkb_log_level, const char*, va_list) {}
@@ -48,11 +48,13 @@ Keyboard::Keyboard(Connection& connection) : connection_(connection) {
   if (context_) xkb_context_set_log_fn(context_, ignore_log);
   device_ = xkb_x11_get_core_keyboard_device_id(connection_.raw());
   if (!context_ || device_ < 0 || !load_keymap())
-    throw Error(ErrorKind::unavailable, "display_unavailable", "open display " + connection_.name() + ": its keyboard layout cannot be read");
+    throw Error(ErrorKind::unavailable, "display_unavailable",
+                "open display " + connection_.name() + ": its keyboard layout cannot be read");
   compose_table_ = xkb_compose_table_new_from_locale(context_, compose_locale().c_str(), XKB_COMPOSE_COMPILE_NO_FLAGS);
   if (compose_table_) compose_state_ = xkb_compose_state_new(compose_table_, XKB_COMPOSE_STATE_NO_FLAGS);
 
-  constexpr std::uint16_t kEvents = XCB_XKB_EVENT_TYPE_NEW_KEYBOARD_NOTIFY | XCB_XKB_EVENT_TYPE_MAP_NOTIFY | XCB_XKB_EVENT_TYPE_STATE_NOTIFY;
+  constexpr std::uint16_t kEvents =
+      XCB_XKB_EVENT_TYPE_NEW_KEYBOARD_NOTIFY | XCB_XKB_EVENT_TYPE_MAP_NOTIFY | XCB_XKB_EVENT_TYPE_STATE_NOTIFY;
   constexpr std::uint16_t kMapParts = XCB_XKB_MAP_PART_KEY_TYPES | XCB_XKB_MAP_PART_KEY_SYMS | XCB_XKB_MAP_PART_MODIFIER_MAP |
                                       XCB_XKB_MAP_PART_EXPLICIT_COMPONENTS | XCB_XKB_MAP_PART_KEY_ACTIONS | XCB_XKB_MAP_PART_VIRTUAL_MODS |
                                       XCB_XKB_MAP_PART_VIRTUAL_MOD_MAP;
@@ -85,15 +87,16 @@ bool Keyboard::load_keymap() {
 
 bool Keyboard::handle(const void* raw) {
   auto type = static_cast<const xcb_generic_event_t*>(raw)->response_type & 0x7f;
-  if (type == XCB_MAPPING_NOTIFY) return true;   // XKB tells the same
+  if (type == XCB_MAPPING_NOTIFY) return true;  // XKB tells the same
   if (type != event_base_) return false;
   auto* any = static_cast<const XkbAnyEvent*>(raw);
   if (any->device != device_) return true;
   switch (any->xkb_type) {
     case XCB_XKB_STATE_NOTIFY: {
       auto* event = static_cast<const xcb_xkb_state_notify_event_t*>(raw);
-      xkb_state_update_mask(state_, event->baseMods, event->latchedMods, event->lockedMods, static_cast<xkb_layout_index_t>(event->baseGroup),
-                            static_cast<xkb_layout_index_t>(event->latchedGroup), event->lockedGroup);
+      xkb_state_update_mask(state_, event->baseMods, event->latchedMods, event->lockedMods,
+                            static_cast<xkb_layout_index_t>(event->baseGroup), static_cast<xkb_layout_index_t>(event->latchedGroup),
+                            event->lockedGroup);
       break;
     }
     case XCB_XKB_NEW_KEYBOARD_NOTIFY:

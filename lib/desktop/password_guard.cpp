@@ -12,18 +12,21 @@ constexpr std::int64_t kServersMaxAgeMs = 2000;
 
 // Dialogs and screen lockers that take passwords, by program name or WM_CLASS.
 constexpr std::array<std::string_view, 26> kPromptPrograms = {
-    "pinentry*", "*ssh-askpass*", "ksshaskpass", "*polkit*", "lxpolkit", "gcr-prompter", "lxqt-sudo", "kdesu*", "gksu*", "gnome-keyring*",
-    "seahorse*", "kwalletd*", "kwalletmanager*", "i3lock*", "xscreensaver*", "xlock*", "slock", "xsecurelock*", "light-locker*",
-    "*-screensaver-dialog", "kscreenlocker*", "*-greeter", "xtrlock", "zenity-password", "ssh-askpass", "pkttyagent"};
+    "pinentry*",     "*ssh-askpass*", "ksshaskpass",     "*polkit*",     "lxpolkit",      "gcr-prompter",         "lxqt-sudo",
+    "kdesu*",        "gksu*",         "gnome-keyring*",  "seahorse*",    "kwalletd*",     "kwalletmanager*",      "i3lock*",
+    "xscreensaver*", "xlock*",        "slock",           "xsecurelock*", "light-locker*", "*-screensaver-dialog", "kscreenlocker*",
+    "*-greeter",     "xtrlock",       "zenity-password", "ssh-askpass",  "pkttyagent"};
 constexpr std::array<std::string_view, 8> kPromptTitles = {
-    "authenticate", "authentication required*", "authentication is required*", "*enter passphrase*", "*enter password*", "unlock keyring",
-    "unlock login keyring", "*unlock * keyring*"};
+    "authenticate",     "authentication required*", "authentication is required*", "*enter passphrase*",
+    "*enter password*", "unlock keyring",           "unlock login keyring",        "*unlock * keyring*"};
 // comm of programs that read passwords, some of them with a mode a line editor also uses (at most 15 bytes each).
 constexpr std::array<std::string_view, 25> kPasswordPrograms = {
-    "sudo", "sudoedit", "su", "passwd", "ssh", "sshpass", "sftp", "scp", "login", "gpg", "gpg2", "doas", "pkexec", "pkttyagent", "kinit",
-    "ssh-add", "ssh-keygen", "cryptsetup", "chsh", "chfn", "vlock", "pinentry", "pinentry-curses", "pinentry-tty", "systemd-ask-pas"};
-constexpr std::array<std::string_view, 9> kPasswordManagers = {
-    "keepass*", "*bitwarden*", "*1password*", "*enpass*", "*lastpass*", "*dashlane*", "seahorse*", "kwalletmanager*", "*proton-pass*"};
+    "sudo",     "sudoedit",        "su",           "passwd",         "ssh",  "sshpass", "sftp",
+    "scp",      "login",           "gpg",          "gpg2",           "doas", "pkexec",  "pkttyagent",
+    "kinit",    "ssh-add",         "ssh-keygen",   "cryptsetup",     "chsh", "chfn",    "vlock",
+    "pinentry", "pinentry-curses", "pinentry-tty", "systemd-ask-pas"};
+constexpr std::array<std::string_view, 9> kPasswordManagers = {"keepass*",   "*bitwarden*", "*1password*",     "*enpass*",     "*lastpass*",
+                                                               "*dashlane*", "seahorse*",   "kwalletmanager*", "*proton-pass*"};
 // A multiplexer's server is not below the terminal that shows it, and its client's terminal tells nothing.
 const std::vector<std::string_view> kMultiplexerClients = {"tmux: client", "tmux", "screen"};
 const std::vector<std::string_view> kMultiplexerServers = {"tmux: server", "screen"};
@@ -78,8 +81,7 @@ bool PasswordGuard::is_prompt(const WindowFacts& window) const {
   auto title = [&](std::string_view rule) { return matches(rule, window.title); };
   auto program = [&](std::string_view rule) { return program_matches(rule, window); };
   return std::any_of(kPromptPrograms.begin(), kPromptPrograms.end(), program) ||
-         std::any_of(kPromptTitles.begin(), kPromptTitles.end(), title) ||
-         std::any_of(title_rules_.begin(), title_rules_.end(), title) ||
+         std::any_of(kPromptTitles.begin(), kPromptTitles.end(), title) || std::any_of(title_rules_.begin(), title_rules_.end(), title) ||
          std::any_of(executable_rules_.begin(), executable_rules_.end(), program);
 }
 

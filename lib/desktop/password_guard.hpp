@@ -42,8 +42,8 @@ class PasswordGuard {
 
  private:
   struct Terminal {
-    ProcessFacts anyone;               // one process on it
-    bool password_program = false;     // such a program is in the foreground
+    ProcessFacts anyone;            // one process on it
+    bool password_program = false;  // such a program is in the foreground
   };
   void read_terminals(std::int64_t now);
   void collect(std::uint32_t pid);
@@ -53,7 +53,7 @@ class PasswordGuard {
   std::vector<std::uint32_t> pids_;
   bool prompt_ = false;
   std::vector<Terminal> terminals_;
-  bool multiplexer_ = false;           // a tmux or screen client runs below the window
+  bool multiplexer_ = false;  // a tmux or screen client runs below the window
   std::vector<std::uint32_t> multiplexer_servers_;
   std::optional<std::int64_t> terminals_read_, servers_read_;
 };

@@ -33,7 +33,7 @@ void Processes::scan(std::int64_t now, bool report) {
   next_scan_ = now + kScanEveryMs;
   for (auto& [pid, known] : known_) known.seen = false;
   auto pids = ProcFs::all_pids();
-  std::sort(pids.begin(), pids.end());   // parents mostly come before their children
+  std::sort(pids.begin(), pids.end());  // parents mostly come before their children
   for (std::uint32_t pid : pids) {
     auto [it, fresh] = known_.try_emplace(pid);
     it->second.seen = true;

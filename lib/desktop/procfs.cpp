@@ -19,9 +19,7 @@ namespace {
 constexpr std::size_t kMaxFamily = 512;
 constexpr std::size_t kMaxArgv = 4096, kMaxWords = 64;
 
-std::string proc_path(std::uint32_t pid, std::string_view entry) {
-  return "/proc/" + std::to_string(pid) + "/" + std::string(entry);
-}
+std::string proc_path(std::uint32_t pid, std::string_view entry) { return "/proc/" + std::to_string(pid) + "/" + std::string(entry); }
 
 std::optional<std::string> slurp(const std::string& path, std::size_t max_bytes) {
   File file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
@@ -130,7 +128,7 @@ std::vector<std::uint32_t> ProcFs::named(const std::vector<std::string_view>& na
 
 std::optional<TtyMode> ProcFs::tty_mode(const ProcessFacts& process) {
   unsigned device_major = major(process.tty);
-  if (device_major < 136 || device_major > 143) return std::nullopt;   // not a pseudo terminal
+  if (device_major < 136 || device_major > 143) return std::nullopt;  // not a pseudo terminal
   unsigned index = (device_major - 136) * 256 + minor(process.tty);
   std::string name = "/dev/pts/" + std::to_string(index);
   // The process may live in a container with its own /dev/pts: the device number tells whether it is the right one.
@@ -138,7 +136,7 @@ std::optional<TtyMode> ProcFs::tty_mode(const ProcessFacts& process) {
   for (const std::string& path : {name, proc_path(process.pid, "root") + name}) {
     File tty(::open(path.c_str(), O_RDONLY | O_NOCTTY | O_NONBLOCK | O_CLOEXEC));
     if (!tty) continue;
-    struct stat info {};
+    struct stat info{};
     termios mode{};
     if (::fstat(tty.fd(), &info) != 0 || info.st_rdev != process.tty) continue;
     if (::tcgetattr(tty.fd(), &mode) != 0) continue;

@@ -13,9 +13,9 @@ namespace lucid::desktop {
 
 struct ProcessFacts {
   std::uint32_t pid = 0, parent = 0, group = 0;
-  std::uint32_t tty = 0;                // controlling terminal as a device number, 0: none
-  std::uint32_t foreground_group = 0;   // of that terminal
-  std::string name;                     // comm: at most 15 bytes
+  std::uint32_t tty = 0;               // controlling terminal as a device number, 0: none
+  std::uint32_t foreground_group = 0;  // of that terminal
+  std::string name;                    // comm: at most 15 bytes
 };
 struct TtyMode {
   bool echo = true, canonical = true;

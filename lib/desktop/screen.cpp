@@ -101,7 +101,7 @@ Screen::Screen(Connection& connection) : connection_(connection) {
   if (connection_.check(xcb_damage_create_checked(c, damage_, connection_.root(), XCB_DAMAGE_REPORT_LEVEL_NON_EMPTY)) != 0)
     unsupported(connection_, "the X server refused a DAMAGE object on its root window");
   make_segment();
-  damaged_ = true;   // nothing of the screen has been seen yet
+  damaged_ = true;  // nothing of the screen has been seen yet
 }
 
 Screen::~Screen() { drop_segment(); }
@@ -151,7 +151,7 @@ void Screen::make_segment() {
   std::size_t size = row_bytes(width_) * static_cast<std::size_t>(height_);
   if (!shm_present_ || size <= segment_.size) return;
   drop_segment();
-  if (!attach_memory_file(size) && !attach_system_v(size)) shm_present_ = false;   // remote, or another IPC namespace
+  if (!attach_memory_file(size) && !attach_system_v(size)) shm_present_ = false;  // remote, or another IPC namespace
 }
 
 // Handing over a file descriptor needs no permissions shared with the server's user and leaves nothing behind.
@@ -171,7 +171,7 @@ bool Screen::attach_memory_file(std::size_t size) {
   void* memory = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, file.fd(), 0);
   if (memory == MAP_FAILED) return false;
   std::uint32_t id = xcb_generate_id(c);
-  int sent = ::fcntl(file.fd(), F_DUPFD_CLOEXEC, 0);   // xcb closes what it sends
+  int sent = ::fcntl(file.fd(), F_DUPFD_CLOEXEC, 0);  // xcb closes what it sends
   if (sent < 0 || connection_.check(xcb_shm_attach_fd_checked(c, id, sent, 0)) != 0) {
     ::munmap(memory, size);
     return false;
@@ -228,7 +228,8 @@ PixelView Screen::convert(const std::uint8_t* rows, const Rect& area, std::uint3
       continue;
     }
     for (std::size_t x = 0; x < width; ++x) {
-      std::uint32_t pixel = bits_per_pixel_ == 16 ? reinterpret_cast<const std::uint16_t*>(row)[x] : reinterpret_cast<const std::uint32_t*>(row)[x];
+      std::uint32_t pixel =
+          bits_per_pixel_ == 16 ? reinterpret_cast<const std::uint16_t*>(row)[x] : reinterpret_cast<const std::uint32_t*>(row)[x];
       out[x] = scale(pixel, red_) << 16 | scale(pixel, green_) << 8 | scale(pixel, blue_);
     }
   }
@@ -317,13 +318,13 @@ Screen::Pixels Screen::fetch_current(std::span<const Rect> areas, bool everythin
       if (result.resized) {
         std::vector<Rect> nowhere;
         subtract(false, nowhere);
-        damaged_ = true;   // drawn between the grab and this subtract: look once more
+        damaged_ = true;  // drawn between the grab and this subtract: look once more
       }
       return result;
     }
     result.areas.clear();
     if (outcome == Fetch::lost) return result;
-    resize_seen_ = true;   // BadMatch: the root is smaller than we think
+    resize_seen_ = true;  // BadMatch: the root is smaller than we think
   }
   // Nothing could be read, so nothing may count as seen.
   damaged_ = true;

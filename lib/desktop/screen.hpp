@@ -64,7 +64,7 @@ class Screen {
   struct Channel {
     int shift = 0, bits = 8;
   } red_, green_, blue_;
-  bool native_ = true;             // pixels are 0x?RRGGBB already: only the top byte has to go
+  bool native_ = true;  // pixels are 0x?RRGGBB already: only the top byte has to go
   std::uint8_t damage_event_ = 0;
   std::uint32_t damage_ = 0, region_ = 0;
   bool damaged_ = false, resize_seen_ = false;

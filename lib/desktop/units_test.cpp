@@ -43,7 +43,8 @@ constexpr std::uint32_t kTerminal = 100, kShell = 101, kProgram = 102, kTty = 0x
 
 struct GuardTest : testing::Test {
   void in_foreground(const std::string& name) {
-    system.processes = {{kTerminal, 1, kTerminal, 0, 0, "xterm"}, {kShell, kTerminal, kShell, kTty, kProgram, "bash"},
+    system.processes = {{kTerminal, 1, kTerminal, 0, 0, "xterm"},
+                        {kShell, kTerminal, kShell, kTty, kProgram, "bash"},
                         {kProgram, kShell, kProgram, kTty, kProgram, name}};
     now += 1000;
   }
@@ -245,7 +246,7 @@ TEST(ServerClock, no_event_lies_in_the_future_and_the_timestamps_may_wrap) {
 TEST(ServerClock, follows_a_suspend_at_the_next_bound) {
   ServerClock clock;
   clock.bound(1000, 100, 1001);
-  clock.bound(601'000, 200, 601'001);   // ten minutes of sleep that the server's clock did not count
+  clock.bound(601'000, 200, 601'001);  // ten minutes of sleep that the server's clock did not count
   EXPECT_NEAR(static_cast<double>(clock.to_steady(300, 601'500)), 601'100, 2);
 }
 
@@ -280,9 +281,10 @@ Bytes auth_entry(std::uint16_t family, std::string_view address, std::string_vie
 
 TEST(Xauthority, chooses_this_machines_cookie_for_the_display_and_a_wildcard_only_without_one) {
   Bytes file;
-  for (const Bytes& entry : {auth_entry(65535, "", "10", "MIT-MAGIC-COOKIE-1", "wild"), auth_entry(256, "other", "10", "MIT-MAGIC-COOKIE-1", "no"),
-                             auth_entry(256, "here", "11", "MIT-MAGIC-COOKIE-1", "no"), auth_entry(256, "here", "10", "XDM", "no"),
-                             auth_entry(256, "here", "10", "MIT-MAGIC-COOKIE-1", "yes"), auth_entry(0, "\x0a\x01\x02\x03", "10", "MIT-MAGIC-COOKIE-1", "far")})
+  for (const Bytes& entry :
+       {auth_entry(65535, "", "10", "MIT-MAGIC-COOKIE-1", "wild"), auth_entry(256, "other", "10", "MIT-MAGIC-COOKIE-1", "no"),
+        auth_entry(256, "here", "11", "MIT-MAGIC-COOKIE-1", "no"), auth_entry(256, "here", "10", "XDM", "no"),
+        auth_entry(256, "here", "10", "MIT-MAGIC-COOKIE-1", "yes"), auth_entry(0, "\x0a\x01\x02\x03", "10", "MIT-MAGIC-COOKIE-1", "far")})
     file.insert(file.end(), entry.begin(), entry.end());
   auto data = [&](int number, AuthHost host) {
     auto cookie = find_cookie(file, number, host);

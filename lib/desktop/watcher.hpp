@@ -93,7 +93,7 @@ class Watcher {
     std::string text;
     for (const KeyEvent& key : all<KeyEvent>()) {
       if (key.action == KeyAction::release) continue;
-      text += key.masked ? "#" : key.keysym == 0xff0d || key.keysym == 0xff0a ? "\n" : key.text;   // xdotool types Linefeed
+      text += key.masked ? "#" : key.keysym == 0xff0d || key.keysym == 0xff0a ? "\n" : key.text;  // xdotool types Linefeed
     }
     return text;
   }
@@ -128,7 +128,8 @@ struct DesktopTest : testing::Test {
     argv.insert(argv.end(), command.begin(), command.end());
     test_support::Child child = server.start(argv);
     EXPECT_TRUE(watcher.until([&] {
-      return watcher.has<WindowEvent>([](const WindowEvent& w) { return w.action == WindowAction::focused && w.wm_class == "xterm.XTerm"; });
+      return watcher.has<WindowEvent>(
+          [](const WindowEvent& w) { return w.action == WindowAction::focused && w.wm_class == "xterm.XTerm"; });
     }));
     watcher.settle();
     return child;

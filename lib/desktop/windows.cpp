@@ -14,7 +14,7 @@ constexpr std::uint32_t kMaxClients = 4096;
 constexpr std::size_t kMaxTops = 16384, kMaxHints = 32;
 constexpr std::size_t kMaxTitle = 1024, kMaxText = 4096;
 constexpr std::int64_t kDetailsEveryMs = 100;
-constexpr int kMaxDepth = 32;      // of the window tree when climbing from the focus to a client
+constexpr int kMaxDepth = 32;  // of the window tree when climbing from the focus to a client
 
 std::string_view value_of(const xcb_get_property_reply_t* reply) {
   if (!reply || reply->format != 8) return {};
@@ -45,7 +45,7 @@ Windows::Windows(Connection& connection, std::function<void(DesktopEvent)> emit)
     resources_ = version && (version->server_major > 1 || version->server_minor >= 2);
   }
   atoms_ = {connection_.atom("_NET_CLIENT_LIST"), connection_.atom("_NET_ACTIVE_WINDOW"), connection_.atom("_NET_SUPPORTING_WM_CHECK"),
-            connection_.atom("_NET_WM_NAME"), connection_.atom("_NET_WM_PID"), connection_.atom("UTF8_STRING")};
+            connection_.atom("_NET_WM_NAME"),     connection_.atom("_NET_WM_PID"),        connection_.atom("UTF8_STRING")};
   read_tree();
   list_changed_at_ = active_changed_at_ = connection_.clock().steady_ms();
 }
@@ -84,7 +84,7 @@ bool Windows::handle(const void* raw) {
   auto type = static_cast<const xcb_generic_event_t*>(raw)->response_type & 0x7f;
   std::int64_t now = connection_.clock().steady_ms();
   auto list_changed = [&] {
-    if (managed_) return;          // the manager's list counts
+    if (managed_) return;  // the manager's list counts
     list_stale_ = true;
     list_changed_at_ = now;
   };
@@ -97,7 +97,7 @@ bool Windows::handle(const void* raw) {
     }
     case XCB_DESTROY_NOTIFY: {
       auto* e = static_cast<const xcb_destroy_notify_event_t*>(raw);
-      if (e->window == check_window_) {   // the window manager died
+      if (e->window == check_window_) {  // the window manager died
         manager_stale_ = list_stale_ = active_stale_ = true;
         list_changed_at_ = active_changed_at_ = now;
       }
@@ -116,7 +116,7 @@ bool Windows::handle(const void* raw) {
         tops_.erase(e->window);
         moved_.erase(e->window);
       } else if (!tops_.contains(e->window)) {
-        add_top(e->window, {e->x, e->y, 0, 0}, e->override_redirect != 0, false);   // its next ConfigureNotify tells the size
+        add_top(e->window, {e->x, e->y, 0, 0}, e->override_redirect != 0, false);  // its next ConfigureNotify tells the size
       }
       list_changed();
       return true;
@@ -194,7 +194,8 @@ void Windows::handle_sent(const void* raw) {
 }
 
 std::vector<std::uint32_t> Windows::window_list(std::uint32_t window, std::uint32_t property, std::uint32_t limit) {
-  auto reply = connection_.wait<xcb_get_property_reply_t>(xcb_get_property(connection_.raw(), 0, window, property, XCB_ATOM_WINDOW, 0, limit));
+  auto reply =
+      connection_.wait<xcb_get_property_reply_t>(xcb_get_property(connection_.raw(), 0, window, property, XCB_ATOM_WINDOW, 0, limit));
   if (!reply || reply->format != 32) return {};
   auto* values = static_cast<const std::uint32_t*>(xcb_get_property_value(reply.get()));
   return {values, values + xcb_get_property_value_length(reply.get()) / 4};
@@ -245,7 +246,7 @@ std::vector<std::optional<Windows::Details>> Windows::look_up(const std::vector<
           if ((i.data->spec.mask & XCB_RES_CLIENT_ID_MASK_LOCAL_CLIENT_PID) && xcb_res_client_id_value_value_length(i.data) > 0)
             details.facts.pid = *xcb_res_client_id_value_value(i.data);
     if (!geometry || !place) {
-      found.emplace_back();        // gone meanwhile
+      found.emplace_back();  // gone meanwhile
       continue;
     }
     // The client's own word counts only where the server has none.
@@ -296,7 +297,7 @@ void Windows::read_clients() {
     clients_[window].changed_at = list_changed_at_;
     details_stale_ = true;
   }
-  if (details_stale_) details_read_ = 0;   // new windows are looked up at once
+  if (details_stale_) details_read_ = 0;  // new windows are looked up at once
 }
 
 void Windows::read_details(std::int64_t now) {
@@ -311,7 +312,7 @@ void Windows::read_details(std::int64_t now) {
   for (std::size_t i = 0; i < stale.size(); ++i) {
     Client& client = clients_[stale[i]];
     client.stale = false;
-    if (!found[i]) continue;       // the list will tell
+    if (!found[i]) continue;  // the list will tell
     bool changed = *found[i] != client.details;
     client.details = std::move(*found[i]);
     if (!client.announced)

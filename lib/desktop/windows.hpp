@@ -56,7 +56,7 @@ class Windows {
   struct Top {
     Rect now, seen;
     bool mapped = false, seen_valid = false, unmanaged = false;
-    std::optional<WindowFacts> facts;   // of mapped unmanaged windows only
+    std::optional<WindowFacts> facts;  // of mapped unmanaged windows only
   };
   void read_tree();
   void read_clients();
@@ -72,7 +72,7 @@ class Windows {
 
   Connection& connection_;
   std::function<void(DesktopEvent)> emit_;
-  bool resources_ = false;         // X-Resource 1.2 is there
+  bool resources_ = false;  // X-Resource 1.2 is there
   struct {
     std::uint32_t client_list, active, wm_check, name, pid, utf8;
   } atoms_{};
@@ -80,7 +80,7 @@ class Windows {
   std::unordered_map<std::uint32_t, Client> clients_;
   std::unordered_set<std::uint32_t> moved_;
   std::uint32_t active_ = 0, check_window_ = 0;
-  Details active_details_;         // as found when it became active
+  Details active_details_;  // as found when it became active
   bool managed_ = false, focus_follows_pointer_ = false;
   bool list_stale_ = true, active_stale_ = true, details_stale_ = false, unmanaged_stale_ = true, manager_stale_ = true;
   std::int64_t list_changed_at_ = 0, active_changed_at_ = 0, details_read_ = 0;

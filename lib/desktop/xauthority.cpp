@@ -22,7 +22,8 @@ std::uint16_t big16(ByteReader& in) {
 
 Expected<DisplayName> parse_display_name(std::string_view text) {
   auto refuse = [&] {
-    return std::unexpected(Error(ErrorKind::malformed, "display name \"" + to_utf8(text, 100) + "\" is not of the form [host]:number[.screen]"));
+    return std::unexpected(
+        Error(ErrorKind::malformed, "display name \"" + to_utf8(text, 100) + "\" is not of the form [host]:number[.screen]"));
   };
   std::size_t colon = text.rfind(':');
   if (colon == text.npos || text.size() > 300) return refuse();

@@ -22,7 +22,7 @@ struct DisplayName {
 Expected<DisplayName> parse_display_name(std::string_view text);
 
 struct AuthCookie {
-  std::string name;   // "MIT-MAGIC-COOKIE-1"
+  std::string name;  // "MIT-MAGIC-COOKIE-1"
   Bytes data;
 };
 // Which machine the display is on: this one (`hostname` names it in the file), or one with these addresses (4 or 16 raw

@@ -33,15 +33,16 @@ std::unexpected<Error> malformed(const std::string& why) {
 
 // The characters Unicode counts as white space beyond ASCII, in UTF-8; key names hold none.
 bool has_unicode_space(std::string_view text) {
-  static constexpr std::string_view kSpaces[] = {
-      "\u0085", "\u00a0", "\u1680", "\u2000", "\u2001", "\u2002", "\u2003", "\u2004", "\u2005", "\u2006",
-      "\u2007", "\u2008", "\u2009", "\u200a", "\u2028", "\u2029", "\u202f", "\u205f", "\u3000"};
+  static constexpr std::string_view kSpaces[] = {"\u0085", "\u00a0", "\u1680", "\u2000", "\u2001", "\u2002", "\u2003",
+                                                 "\u2004", "\u2005", "\u2006", "\u2007", "\u2008", "\u2009", "\u200a",
+                                                 "\u2028", "\u2029", "\u202f", "\u205f", "\u3000"};
   return std::any_of(std::begin(kSpaces), std::end(kSpaces),
                      [&](std::string_view space) { return text.find(space) != std::string_view::npos; });
 }
 
 bool is_line(std::string_view text) {
-  return !text.empty() && is_utf8(text) && std::none_of(text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) < 0x20; });
+  return !text.empty() && is_utf8(text) &&
+         std::none_of(text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) < 0x20; });
 }
 
 bool is_key_name(std::string_view name) {

@@ -12,10 +12,10 @@
 namespace lucid::evidence {
 
 struct Checkpoint {
-  std::string origin;                     // "lucid/<node>/session/<id>"
+  std::string origin;  // "lucid/<node>/session/<id>"
   std::uint64_t size = 0;
   Hash32 root{};
-  std::vector<std::string> extensions;    // further lines of the body, each non-empty
+  std::vector<std::string> extensions;  // further lines of the body, each non-empty
   bool operator==(const Checkpoint&) const = default;
 };
 

@@ -114,14 +114,29 @@ TEST_F(CheckpointTest, RightlySignedTextThatIsNoCheckpointIsMalformed) {
   const std::string o = "lucid/n/session/a";
   ASSERT_EQ(open_code(sign_body(o + "\n0\n" + root + "\n", o)), "good");
   ASSERT_EQ(open_code(sign_body(o + "\n9223372036854775807\n" + root + "\nx\n", o)), "good");
-  for (const std::string& body :
-       {o + "\n", o + "\n1\n", o + "\n\n" + root + "\n", o + "\n01\n" + root + "\n", o + "\n+1\n" + root + "\n",
-        o + "\n-1\n" + root + "\n", o + "\n 1\n" + root + "\n", o + "\n1 \n" + root + "\n", o + "\n0x1\n" + root + "\n",
-        o + "\n9223372036854775808\n" + root + "\n", o + "\n18446744073709551616\n" + root + "\n",
-        o + "\n1\n" + root.substr(0, 40) + "\n", o + "\n1\n" + root + "=\n", o + "\n1\n" + root + " \n",
-        o + "\n1\n" + to_base64(Bytes(33)) + "\n", o + "\n1\n" + to_base64(Bytes(31)) + "\n", o + "\n1\n" + root.substr(0, 43) + "\n",
-        "\n1\n" + root + "\n", o + "\n1\n" + root + "\n\nafter an empty line\n", o + "\r\n1\n" + root + "\n",
-        o + "\n1\n" + root + "\n\tx\n", o + "\n1\n" + root + "\n\xff\n", std::string("\n")})
+  for (const std::string& body : {o + "\n",
+                                  o + "\n1\n",
+                                  o + "\n\n" + root + "\n",
+                                  o + "\n01\n" + root + "\n",
+                                  o + "\n+1\n" + root + "\n",
+                                  o + "\n-1\n" + root + "\n",
+                                  o + "\n 1\n" + root + "\n",
+                                  o + "\n1 \n" + root + "\n",
+                                  o + "\n0x1\n" + root + "\n",
+                                  o + "\n9223372036854775808\n" + root + "\n",
+                                  o + "\n18446744073709551616\n" + root + "\n",
+                                  o + "\n1\n" + root.substr(0, 40) + "\n",
+                                  o + "\n1\n" + root + "=\n",
+                                  o + "\n1\n" + root + " \n",
+                                  o + "\n1\n" + to_base64(Bytes(33)) + "\n",
+                                  o + "\n1\n" + to_base64(Bytes(31)) + "\n",
+                                  o + "\n1\n" + root.substr(0, 43) + "\n",
+                                  "\n1\n" + root + "\n",
+                                  o + "\n1\n" + root + "\n\nafter an empty line\n",
+                                  o + "\r\n1\n" + root + "\n",
+                                  o + "\n1\n" + root + "\n\tx\n",
+                                  o + "\n1\n" + root + "\n\xff\n",
+                                  std::string("\n")})
     EXPECT_EQ(open_code(sign_body(body, o)), "bad_checkpoint") << body;
 }
 
@@ -152,7 +167,11 @@ TEST_F(CheckpointTest, NotesAreBounded) {
 
 TEST_F(CheckpointTest, WhatCouldNotBeReadBackIsNotSigned) {
   auto refuses = [&](Checkpoint c) { EXPECT_THROW(sign_checkpoint(c, key_), Error); };
-  for (const char* origin : {"", "a b", "a+b", "a\nb", "a\tb", "a\u2003" "b", "\xff"}) refuses({.origin = origin, .size = 0, .root = {}, .extensions = {}});
+  for (const char* origin : {"", "a b", "a+b", "a\nb", "a\tb",
+                             "a\u2003"
+                             "b",
+                             "\xff"})
+    refuses({.origin = origin, .size = 0, .root = {}, .extensions = {}});
   for (const char* line : {"", "a\nb", "\x01", "\xc0\x80"}) refuses({.origin = "a", .size = 0, .root = {}, .extensions = {line}});
   refuses({.origin = "a", .size = std::uint64_t{1} << 63, .root = {}, .extensions = {}});
 }

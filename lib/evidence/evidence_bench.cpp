@@ -33,8 +33,7 @@ void BM_AppendLeafAndSignCheckpoint(benchmark::State& state) {
   for (auto _ : state) {
     if (tree.size() == kSession) tree = Tree();
     tree.append(leaf_hash(data));
-    benchmark::DoNotOptimize(
-        sign_checkpoint({.origin = origin, .size = tree.size(), .root = tree.root(), .extensions = {}}, key));
+    benchmark::DoNotOptimize(sign_checkpoint({.origin = origin, .size = tree.size(), .root = tree.root(), .extensions = {}}, key));
   }
   state.SetItemsProcessed(state.iterations());
 }

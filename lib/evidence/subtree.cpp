@@ -7,9 +7,7 @@
 namespace lucid::evidence {
 namespace {
 
-std::unexpected<Error> does_not_hold(const std::string& what) {
-  return std::unexpected(Error(ErrorKind::corrupt, "bad_proof", what));
-}
+std::unexpected<Error> does_not_hold(const std::string& what) { return std::unexpected(Error(ErrorKind::corrupt, "bad_proof", what)); }
 
 }  // namespace
 
@@ -28,8 +26,8 @@ Expected<void> verify_subtree_inclusion(std::uint64_t index, std::uint64_t start
   return verify_inclusion(index - start, end - start, leaf_hash, proof, subtree_root);
 }
 
-Expected<void> verify_subtree_consistency(std::uint64_t start, std::uint64_t end, std::uint64_t size,
-                                          const Hash32& subtree_root, const Hash32& root, const Proof& proof) {
+Expected<void> verify_subtree_consistency(std::uint64_t start, std::uint64_t end, std::uint64_t size, const Hash32& subtree_root,
+                                          const Hash32& root, const Proof& proof) {
   if (end > size) return does_not_hold(fmt::format("[{}, {}) is not in a tree of {}", start, end, size));
   if (start == end) {
     // No leaves: part of every tree, whatever its root.

@@ -17,7 +17,7 @@ bool is_subtree(std::uint64_t start, std::uint64_t end);
 // without leaves holds in every tree that reaches as far, with the empty root and the empty proof.
 Expected<void> verify_subtree_inclusion(std::uint64_t index, std::uint64_t start, std::uint64_t end, const Hash32& leaf_hash,
                                         const Proof& proof, const Hash32& subtree_root);
-Expected<void> verify_subtree_consistency(std::uint64_t start, std::uint64_t end, std::uint64_t size,
-                                          const Hash32& subtree_root, const Hash32& root, const Proof& proof);
+Expected<void> verify_subtree_consistency(std::uint64_t start, std::uint64_t end, std::uint64_t size, const Hash32& subtree_root,
+                                          const Hash32& root, const Proof& proof);
 
 }  // namespace lucid::evidence

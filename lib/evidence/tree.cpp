@@ -119,8 +119,7 @@ Proof Tree::consistency(std::uint64_t from, std::uint64_t to) const {
 }
 
 // RFC 9162 section 2.1.3.2.
-Expected<void> verify_inclusion(std::uint64_t index, std::uint64_t size, const Hash32& leaf_hash, const Proof& proof,
-                                const Hash32& root) {
+Expected<void> verify_inclusion(std::uint64_t index, std::uint64_t size, const Hash32& leaf_hash, const Proof& proof, const Hash32& root) {
   if (index >= size) return std::unexpected(does_not_hold(fmt::format("leaf {} is not in a tree of {}", index, size)));
   std::uint64_t fn = index;
   std::uint64_t sn = size - 1;
@@ -142,8 +141,7 @@ Expected<void> verify_inclusion(std::uint64_t index, std::uint64_t size, const H
 
 // RFC 9162 section 2.1.4.2. It leaves out equal sizes, and the empty tree, which is a prefix of every tree: a proof of
 // that says nothing about the second root and is refused, except from the empty tree to itself.
-Expected<void> verify_consistency(std::uint64_t size1, std::uint64_t size2, const Hash32& root1, const Hash32& root2,
-                                  const Proof& proof) {
+Expected<void> verify_consistency(std::uint64_t size1, std::uint64_t size2, const Hash32& root1, const Hash32& root2, const Proof& proof) {
   if (size1 > size2) return std::unexpected(does_not_hold(fmt::format("{} leaves cannot precede {}", size1, size2)));
   if (size1 == 0 && size2 != 0) return std::unexpected(does_not_hold("consistency with the empty tree says nothing"));
   if (size1 == 0 && root1 != empty_root()) return std::unexpected(does_not_hold("the empty tree has another root"));

@@ -20,17 +20,17 @@ using Proof = std::vector<Hash32>;
 class Tree {
  public:
   void append(const Hash32& leaf_hash);
-  void truncate(std::uint64_t size);                                   // forgets leaves beyond `size`
+  void truncate(std::uint64_t size);  // forgets leaves beyond `size`
   std::uint64_t size() const { return levels_.empty() ? 0 : levels_[0].size(); }
   Hash32 leaf(std::uint64_t index) const { return levels_[0].at(index); }
   Hash32 root() const { return root_at(size()); }
-  Hash32 root_at(std::uint64_t size) const;                            // size <= this->size()
-  Proof inclusion(std::uint64_t index, std::uint64_t size) const;      // index < size <= this->size()
-  Proof consistency(std::uint64_t from, std::uint64_t to) const;       // from <= to <= this->size()
+  Hash32 root_at(std::uint64_t size) const;                        // size <= this->size()
+  Proof inclusion(std::uint64_t index, std::uint64_t size) const;  // index < size <= this->size()
+  Proof consistency(std::uint64_t from, std::uint64_t to) const;   // from <= to <= this->size()
 
  private:
   Hash32 subtree(std::uint64_t begin, std::uint64_t end) const;
-  std::vector<std::vector<Hash32>> levels_;                            // levels_[k][i]: complete subtree of 2^k leaves
+  std::vector<std::vector<Hash32>> levels_;  // levels_[k][i]: complete subtree of 2^k leaves
 };
 
 // Each answers the reason in words when the proof does not hold. Consistency of a tree with the empty one says nothing

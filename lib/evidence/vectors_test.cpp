@@ -80,8 +80,7 @@ TEST(MerkleVectors, Consistency) {
 TEST(MerkleVectors, SubtreeInclusion) {
   LUCID_NEED_VECTORS(folder)
   Counts counts = run(*folder + "/merkle/subtreeinclusion", [](const Case& c) {
-    return verify_subtree_inclusion(c.number("leafIdx"), c.number("start"), c.number("end"), c.hash("leafHash"), c.proof(),
-                                    c.hash("root"));
+    return verify_subtree_inclusion(c.number("leafIdx"), c.number("start"), c.number("end"), c.hash("leafHash"), c.proof(), c.hash("root"));
   });
   EXPECT_GE(counts.good, 12);
   EXPECT_GE(counts.bad, 192);
@@ -90,8 +89,7 @@ TEST(MerkleVectors, SubtreeInclusion) {
 TEST(MerkleVectors, SubtreeConsistency) {
   LUCID_NEED_VECTORS(folder)
   Counts counts = run(*folder + "/merkle/subtreeconsistency", [](const Case& c) {
-    return verify_subtree_consistency(c.number("start"), c.number("end"), c.number("size"), c.hash("root1"), c.hash("root2"),
-                                      c.proof());
+    return verify_subtree_consistency(c.number("start"), c.number("end"), c.number("size"), c.hash("root1"), c.hash("root2"), c.proof());
   });
   EXPECT_GE(counts.good, 12);
   EXPECT_GE(counts.bad, 106);

@@ -49,8 +49,7 @@ class BodyDecoder {
  public:
   // `parser` has parsed the head, `in` holds what follows it. The body is at most `limit` bytes (a larger Content-Length was refused
   // before).
-  BodyDecoder(RequestParser& parser, ReadBuffer& in, std::uint64_t limit)
-      : parser_(parser), in_(in), chunked_(parser.chunked()) {
+  BodyDecoder(RequestParser& parser, ReadBuffer& in, std::uint64_t limit) : parser_(parser), in_(in), chunked_(parser.chunked()) {
     if (chunked_) {
       parser_.body_limit(limit);
       parser_.eager(true);

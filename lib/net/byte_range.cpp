@@ -11,7 +11,7 @@ namespace {
 std::optional<std::uint64_t> number(std::string_view text) {
   std::uint64_t n = 0;
   auto [end, ec] = std::from_chars(text.data(), text.data() + text.size(), n);
-  if (ec == std::errc::result_out_of_range && end == text.data() + text.size()) return UINT64_MAX;   // beyond any body
+  if (ec == std::errc::result_out_of_range && end == text.data() + text.size()) return UINT64_MAX;  // beyond any body
   if (text.empty() || ec != std::errc{} || end != text.data() + text.size()) return std::nullopt;
   return n;
 }
@@ -50,8 +50,9 @@ Response serve_bytes(const Request& request, Bytes body, const std::string& cont
   auto only_if = request.headers.get("If-Range");
   auto range = parse_range(only_if && *only_if != etag ? std::nullopt : request.headers.get("Range"), size);
   if (std::holds_alternative<Unsatisfiable>(range)) {
-    response = problem(Error(ErrorKind::invalid, "range_not_satisfiable", fmt::format("the body has {} bytes; the range asked for lies beyond", size)),
-                            request.request_id);
+    response = problem(
+        Error(ErrorKind::invalid, "range_not_satisfiable", fmt::format("the body has {} bytes; the range asked for lies beyond", size)),
+        request.request_id);
     response.status = 416;
     response.headers.set("Content-Range", fmt::format("bytes */{}", size));
     return response;

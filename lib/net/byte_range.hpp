@@ -10,9 +10,11 @@
 
 namespace lucid::net {
 
-struct ByteRange { std::uint64_t first = 0, last = 0; };   // inclusive, within the body
-struct WholeBody {};                                       // no range, several, or one that is not understood: 200
-struct Unsatisfiable {};                                   // 416
+struct ByteRange {
+  std::uint64_t first = 0, last = 0;
+};  // inclusive, within the body
+struct WholeBody {};      // no range, several, or one that is not understood: 200
+struct Unsatisfiable {};  // 416
 std::variant<WholeBody, ByteRange, Unsatisfiable> parse_range(std::optional<std::string_view> header, std::uint64_t size);
 
 // `body` as the request's Range and If-None-Match ask for it: 200, 206, 304 or 416. `etag` with its quotes.

@@ -20,7 +20,8 @@ TEST(ByteRanges, FollowTheStandard) {
   EXPECT_EQ(part("bytes=1-99999999999999999999999"), "1-99");
   for (const char* whole : {"", "bytes", "bytes=", "bytes=-", "bytes=5-4", "bytes=a-b", "bytes=1-2,4-5", "items=0-1"})
     EXPECT_TRUE(std::holds_alternative<net::WholeBody>(range(whole))) << whole;
-  for (const char* beyond : {"bytes=100-", "bytes=100-200", "bytes=-0"}) EXPECT_TRUE(std::holds_alternative<net::Unsatisfiable>(range(beyond))) << beyond;
+  for (const char* beyond : {"bytes=100-", "bytes=100-200", "bytes=-0"})
+    EXPECT_TRUE(std::holds_alternative<net::Unsatisfiable>(range(beyond))) << beyond;
   EXPECT_TRUE(std::holds_alternative<net::WholeBody>(net::parse_range(std::nullopt, 100)));
 }
 

@@ -9,10 +9,10 @@
 #include <poll.h>
 #include <sys/socket.h>
 
+#include <fmt/format.h>
 #include <boost/beast/http/buffer_body.hpp>
 #include <boost/beast/http/parser.hpp>
 #include <boost/url/parse.hpp>
-#include <fmt/format.h>
 
 #include "lib/base/file_ops.hpp"
 #include "lib/net/socket_io.hpp"
@@ -47,7 +47,7 @@ struct Client::State {
   ClientConfig config;
   std::string host, port, authority, prefix;
   std::mutex mutex;
-  std::vector<Pooled> idle;                          // the most recently used last
+  std::vector<Pooled> idle;  // the most recently used last
 
   Error unreachable(const Call& call, const std::string& why) const {
     return Error(ErrorKind::unavailable, "unreachable", fmt::format("{} cannot be reached: {}", what(call), why));
@@ -136,7 +136,8 @@ void Attempt::fill() {
 
 Response Attempt::receive_answer() {
   auto malformed = [&](const std::string& why) {
-    return Error(ErrorKind::unavailable, "bad_answer", fmt::format("{} was answered with something that is not HTTP: {}", state_.what(call_), why));
+    return Error(ErrorKind::unavailable, "bad_answer",
+                 fmt::format("{} was answered with something that is not HTTP: {}", state_.what(call_), why));
   };
   // Interim answers (1xx) come before the real one.
   for (int interim = 0; interim < 8; ++interim) {
@@ -160,11 +161,13 @@ Response Attempt::receive_answer() {
     Response response;
     response.status = static_cast<int>(head.result_int());
     for (const auto& field : head)
-      response.headers.add({field.name_string().data(), field.name_string().size()}, std::string(field.value().data(), field.value().size()));
+      response.headers.add({field.name_string().data(), field.name_string().size()},
+                           std::string(field.value().data(), field.value().size()));
     bool to_sink = call_.sink && response.status / 100 == 2;
     std::uint64_t length = parser.content_length().value_or(0);
     auto too_large = [&] {
-      return Error(ErrorKind::unavailable, "answer_too_large", fmt::format("{} was answered with more than {} bytes", state_.what(call_), state_.config.max_response));
+      return Error(ErrorKind::unavailable, "answer_too_large",
+                   fmt::format("{} was answered with more than {} bytes", state_.what(call_), state_.config.max_response));
     };
     if (!to_sink && call_.method != Method::head) {
       if (length > state_.config.max_response) throw too_large();
@@ -270,7 +273,8 @@ void Client::State::give_back(File socket) {
 
 std::string Client::State::head_of(const Call& call) {
   auto refuse = [&](const char* why) { return Error(ErrorKind::internal, fmt::format("a call to {} has {}", config.base_url, why)); };
-  if (call.target.empty() || call.target.front() != '/' || call.target.find_first_of(" \t#") != std::string::npos || !is_header_text(call.target))
+  if (call.target.empty() || call.target.front() != '/' || call.target.find_first_of(" \t#") != std::string::npos ||
+      !is_header_text(call.target))
     throw refuse("a target that is not percent-encoded");
   std::string head = fmt::format("{} {}{} HTTP/1.1\r\nHost: {}\r\n", name(call.method), prefix, call.target, authority);
   auto field = [&](std::string_view key, std::string_view value) {
@@ -278,7 +282,8 @@ std::string Client::State::head_of(const Call& call) {
     head.append(key).append(": ").append(value).append("\r\n");
   };
   for (const auto& [key, value] : call.headers.all()) {
-    if (same_word(key, "Content-Length") || same_word(key, "Transfer-Encoding") || same_word(key, "Host")) throw refuse("a framing header of its own");
+    if (same_word(key, "Content-Length") || same_word(key, "Transfer-Encoding") || same_word(key, "Host"))
+      throw refuse("a framing header of its own");
     field(key, value);
   }
   if (config.bearer && !call.headers.get("Authorization"))
@@ -297,7 +302,8 @@ Client::Client(ClientConfig config) : state_(std::make_unique<State>(std::move(c
   std::string& url = state_->config.base_url;
   while (!url.empty() && url.back() == '/') url.pop_back();
   auto parsed = boost::urls::parse_uri(url);
-  if (!parsed || parsed->scheme() != "http" || parsed->host_address().empty() || parsed->has_query() || parsed->has_fragment() || parsed->has_userinfo())
+  if (!parsed || parsed->scheme() != "http" || parsed->host_address().empty() || parsed->has_query() || parsed->has_fragment() ||
+      parsed->has_userinfo())
     throw Error(ErrorKind::invalid, "bad_url", fmt::format("'{}' is not a usable URL: expected http://host:port", url));
   state_->host = parsed->host_address();
   state_->port = parsed->has_port() && !parsed->port().empty() ? std::string(parsed->port()) : "80";

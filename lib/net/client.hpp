@@ -13,19 +13,19 @@
 namespace lucid::net {
 
 struct ClientConfig {
-  std::string base_url;                              // "http://127.0.0.1:8083"
-  std::function<std::string()> bearer;               // asked for every call; empty: no Authorization
+  std::string base_url;                 // "http://127.0.0.1:8083"
+  std::function<std::string()> bearer;  // asked for every call; empty: no Authorization
   std::chrono::milliseconds connect_timeout{1'000};
-  std::chrono::milliseconds timeout{10'000};         // whole call, unless the call says otherwise
-  std::size_t max_response = 64 << 20;               // bytes buffered
+  std::chrono::milliseconds timeout{10'000};  // whole call, unless the call says otherwise
+  std::size_t max_response = 64 << 20;        // bytes buffered
 };
 
 struct Call {
   Method method = Method::get;
-  std::string target;                                // path and query, already percent-encoded
+  std::string target;  // path and query, already percent-encoded
   Headers headers;
-  ByteView body;                                     // valid during the call
-  std::string content_type;                          // set when there is a body
+  ByteView body;             // valid during the call
+  std::string content_type;  // set when there is a body
   std::optional<std::chrono::milliseconds> timeout;
   // When set, receives the body of a 2xx answer piece by piece and Response::body stays empty.
   std::function<void(ByteView)> sink;
@@ -44,7 +44,7 @@ class Client {
   // An answer without a body is null.
   json::value send_json(Method method, const std::string& target, const json::value& body);
 
-  struct State;                                      // internal to client.cpp
+  struct State;  // internal to client.cpp
 
  private:
   std::unique_ptr<State> state_;

@@ -60,9 +60,7 @@ void answer_once(int fd, std::string_view answer, std::string* request = nullptr
 Error failure(Client& client, const Call& call) {
   try {
     client.expect(call);
-  } catch (const Error& e) {
-    return e;
-  }
+  } catch (const Error& e) { return e; }
   return Error(ErrorKind::internal, "none", "the call did not fail");
 }
 
@@ -110,8 +108,7 @@ TEST(Client, DoesNotRetryOnANewConnection) {
 TEST(Client, CutBodiesAreErrors) {
   ScriptedServer server({[](int fd) { answer_once(fd, "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc"); },
                          [](int fd) { answer_once(fd, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab"); },
-                         [](int fd) { answer_once(fd, "HTTP/1.1 200"); },
-                         [](int fd) { answer_once(fd, "SSH-2.0-OpenSSH\r\n\r\n"); },
+                         [](int fd) { answer_once(fd, "HTTP/1.1 200"); }, [](int fd) { answer_once(fd, "SSH-2.0-OpenSSH\r\n\r\n"); },
                          [](int fd) { answer_once(fd, "HTTP/1.1 200 OK\r\n\r\nto the end"); }});
   Client client({.base_url = server.url(), .bearer = {}});
   EXPECT_EQ(failure(client, get("/1")).code(), "connection_lost");
@@ -136,7 +133,10 @@ TEST(Client, HonoursTheDeadlineOfTheWholeCall) {
 
 TEST(Client, BoundsWhatItBuffers) {
   ScriptedServer server({[](int fd) { answer_once(fd, "HTTP/1.1 200 OK\r\nContent-Length: 2000\r\n\r\n"); },
-                         [](int fd) { answer_once(fd, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3e8\r\n" + std::string(1000, 'a') + "\r\n3e8\r\n" + std::string(1000, 'a')); }});
+                         [](int fd) {
+                           answer_once(fd, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3e8\r\n" + std::string(1000, 'a') +
+                                               "\r\n3e8\r\n" + std::string(1000, 'a'));
+                         }});
   Client client({.base_url = server.url(), .bearer = {}, .max_response = 1500});
   EXPECT_EQ(failure(client, get("/1")).code(), "answer_too_large");
   EXPECT_EQ(failure(client, get("/2")).code(), "answer_too_large");
@@ -163,7 +163,8 @@ TEST(Client, SendsBearerTraceAndBodyHeaders) {
   Call call = get("/x");
   call.method = Method::post;
   EXPECT_EQ(client.expect(call).status, 204);
-  for (const char* line : {"POST /base/x HTTP/1.1\r\n", "Authorization: Bearer token\r\n", "X-Request-ID: req-1\r\n", "traceparent: 00-0af", "Content-Length: 0\r\n"})
+  for (const char* line : {"POST /base/x HTTP/1.1\r\n", "Authorization: Bearer token\r\n", "X-Request-ID: req-1\r\n", "traceparent: 00-0af",
+                           "Content-Length: 0\r\n"})
     EXPECT_THAT(request, HasSubstr(line));
 }
 
@@ -180,9 +181,9 @@ TEST(Client, RefusesToSendWhatWouldSplitTheRequest) {
 
 TEST(Client, TurnsProblemsBackIntoErrors) {
   Router router;
-  router.add(Method::get, "/x", [](Request&) -> Response {
-    throw Error(ErrorKind::unavailable, "storage_away", "storage is away").with_retry_after(9s);
-  }, {.auth = Auth::open});
+  router.add(Method::get, "/x",
+             [](Request&) -> Response { throw Error(ErrorKind::unavailable, "storage_away", "storage is away").with_retry_after(9s); },
+             {.auth = Auth::open});
   router.add(Method::post, "/json", [](Request& r) { return Response::json(201, r.json_body()); }, {.auth = Auth::open});
   Server server({}, std::move(router), {}, {});
   server.start();

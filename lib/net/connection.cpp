@@ -11,8 +11,8 @@
 namespace lucid::net {
 namespace {
 
-using std::chrono::steady_clock;
 using std::chrono::seconds;
+using std::chrono::steady_clock;
 
 constexpr std::size_t kStreamPiece = 128 << 10;
 constexpr std::size_t kBodyStep = 64 << 10;
@@ -20,9 +20,7 @@ constexpr std::size_t kLingerBytes = 16 << 20;
 constexpr seconds kLinger{2};
 constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
 
-steady_clock::duration body_budget(const ServerConfig& config, std::uint64_t bytes) {
-  return config.body_timeout + seconds(bytes >> 20);
-}
+steady_clock::duration body_budget(const ServerConfig& config, std::uint64_t bytes) { return config.body_timeout + seconds(bytes >> 20); }
 
 Error truncated() { return Error(ErrorKind::malformed, "truncated_body", "the connection ended before the request body did"); }
 Error too_slow(const char* what) { return Error(ErrorKind::timeout, std::string("the client was too slow in sending its ") + what); }
@@ -195,8 +193,10 @@ Task<bool> Connection::serve_one() {
   if (head == Head::ready) {
     refusal = read_request_head(*parser_, server_->router, x_);
     body_.emplace(*parser_, in_, x_.route != nullptr ? x_.route->options.max_body : 0);
-    if (refusal) response = std::move(*refusal);
-    else co_await answer(response);
+    if (refusal)
+      response = std::move(*refusal);
+    else
+      co_await answer(response);
   }
   x_.keep_alive = x_.keep_alive && body_ && body_->done() && !server_->draining;
   bool sent = co_await send(response);
@@ -208,7 +208,7 @@ Task<bool> Connection::serve_one() {
 }
 
 Task<Connection::Head> Connection::read_head(Response& refusal) {
-  x_.request.request_id = new_request_id();    // of a head that is refused; one that is read may bring its own
+  x_.request.request_id = new_request_id();  // of a head that is refused; one that is read may bring its own
   body_.reset();
   parser_.emplace();
   parser_->header_limit(kMaxHead);
@@ -258,11 +258,10 @@ bool Connection::authenticated(Response& refusal) {
     if (!principal) throw Error(ErrorKind::unauthorized, "this needs valid credentials");
     x_.request.principal = std::move(*principal);
     return true;
-  } catch (const Error& e) {
-    refusal = problem(e, x_.request.request_id);
-  } catch (const std::exception& e) {
+  } catch (const Error& e) { refusal = problem(e, x_.request.request_id); } catch (const std::exception& e) {
     x_.error = e.what();
-    refusal = problem(Error(ErrorKind::internal, "an unexpected fault; the service's log has it under this request id"), x_.request.request_id);
+    refusal =
+        problem(Error(ErrorKind::internal, "an unexpected fault; the service's log has it under this request id"), x_.request.request_id);
   }
   return false;
 }
@@ -274,11 +273,10 @@ void Connection::handle(Response& response, bool authenticate) {
   if (x_.route->options.body == BodyMode::stream) x_.request.stream = pulled = std::make_shared<PulledBody>(*this);
   try {
     response = x_.route->handler(x_.request);
-  } catch (const Error& e) {
-    response = problem(e, x_.request.request_id);
-  } catch (const std::exception& e) {
+  } catch (const Error& e) { response = problem(e, x_.request.request_id); } catch (const std::exception& e) {
     x_.error = e.what();
-    response = problem(Error(ErrorKind::internal, "an unexpected fault; the service's log has it under this request id"), x_.request.request_id);
+    response =
+        problem(Error(ErrorKind::internal, "an unexpected fault; the service's log has it under this request id"), x_.request.request_id);
   }
   if (pulled) pulled->detach();
 }
@@ -290,8 +288,10 @@ Task<void> Connection::answer(Response& response) {
   // Whoever may not send this body is told before it is received.
   if (authenticate && x_.has_body) {
     bool admitted = false;
-    if (inline_run) admitted = authenticated(response);
-    else co_await on_worker([&] { admitted = authenticated(response); });
+    if (inline_run)
+      admitted = authenticated(response);
+    else
+      co_await on_worker([&] { admitted = authenticated(response); });
     if (!admitted) co_return;
     authenticate = false;
   }
@@ -334,7 +334,8 @@ Task<bool> Connection::read_body(Response& refusal) {
     if (n == 0 && !body_->done()) {
       ErrorCode ec;
       if (std::uint64_t direct = body_->direct(); direct > 0) {
-        n = co_await socket_.async_read_some(asio::buffer(out.data(), std::min<std::uint64_t>(out.size(), direct)), asio::redirect_error(kAwait, ec));
+        n = co_await socket_.async_read_some(asio::buffer(out.data(), std::min<std::uint64_t>(out.size(), direct)),
+                                             asio::redirect_error(kAwait, ec));
         body_->received_directly(n);
       } else {
         ec = co_await read_more();
@@ -377,7 +378,8 @@ Task<bool> Connection::send(Response& response) {
   ByteView body = response.body;
   if (!may_have_body(response.status)) body = {};
   head_.clear();
-  append_head(head_, response, {.request_id = x_.request.request_id, .keep_alive = x_.keep_alive, .http_1_0 = x_.http_1_0, .length = body.size()});
+  append_head(head_, response,
+              {.request_id = x_.request.request_id, .keep_alive = x_.keep_alive, .http_1_0 = x_.http_1_0, .length = body.size()});
   if (x_.request.method == Method::head) body = {};
   x_.response_bytes = body.size();
   bool whole = co_await write(head_, body);
@@ -390,7 +392,12 @@ Task<bool> Connection::send_stream(Response& response) {
   bool chunked = !left && !x_.http_1_0;
   if (!left && !chunked) x_.keep_alive = false;
   head_.clear();
-  append_head(head_, response, {.request_id = x_.request.request_id, .keep_alive = x_.keep_alive, .http_1_0 = x_.http_1_0, .chunked = !left, .length = left.value_or(0)});
+  append_head(head_, response,
+              {.request_id = x_.request.request_id,
+               .keep_alive = x_.keep_alive,
+               .http_1_0 = x_.http_1_0,
+               .chunked = !left,
+               .length = left.value_or(0)});
   if (!left && !chunked) head_.replace(head_.find("Transfer-Encoding: chunked\r\n"), 28, "");
   bool told = co_await write(head_, {});
   if (!told || x_.request.method == Method::head || !may_have_body(response.status)) co_return told;

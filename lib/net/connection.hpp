@@ -29,11 +29,11 @@ class Connection : public std::enable_shared_from_this<Connection> {
   class PulledBody;
   enum class Head { ready, refused, closed };
   Task<void> run();
-  Task<bool> serve_one();                            // whether to go on with the next request
+  Task<bool> serve_one();  // whether to go on with the next request
   Task<Head> read_head(Response& refusal);
   Task<void> answer(Response& response);
   Task<bool> read_body(Response& refusal);
-  Task<bool> send(Response& response);               // whether the whole answer went out
+  Task<bool> send(Response& response);  // whether the whole answer went out
   Task<bool> send_stream(Response& response);
   Task<bool> write(std::string_view head, ByteView body);
   Task<void> linger();

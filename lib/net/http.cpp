@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <charconv>
 
-#include <boost/json/serialize.hpp>
 #include <fmt/format.h>
+#include <boost/json/serialize.hpp>
 
 #include "lib/net/text.hpp"
 
@@ -53,8 +53,7 @@ std::optional<std::string> Request::query_text(const std::string& name) const {
   return found->second;
 }
 
-std::int64_t Request::query_integer_or(const std::string& name, std::int64_t fallback, std::int64_t min,
-                                       std::int64_t max) const {
+std::int64_t Request::query_integer_or(const std::string& name, std::int64_t fallback, std::int64_t min, std::int64_t max) const {
   auto found = query.find(name);
   if (found == query.end()) return fallback;
   const std::string& text = found->second;
@@ -62,8 +61,7 @@ std::int64_t Request::query_integer_or(const std::string& name, std::int64_t fal
   auto [end, ec] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (ec != std::errc{} || end != text.data() + text.size() || text.empty() || value < min || value > max) {
     std::string reason = fmt::format("must be an integer from {} to {}", min, max);
-    throw Error(ErrorKind::invalid, fmt::format("the query parameter {} {}", name, reason))
-        .with_fields({{"/" + name, reason}});
+    throw Error(ErrorKind::invalid, fmt::format("the query parameter {} {}", name, reason)).with_fields({{"/" + name, reason}});
   }
   return value;
 }

@@ -45,21 +45,22 @@ class BodyReader {
 
 struct Request {
   Method method = Method::get;
-  std::string path;                                  // percent-decoded, no query
-  std::map<std::string, std::string> params;         // {id} of the route pattern
-  std::map<std::string, std::string> query;          // percent-decoded; a repeated name keeps the last
+  std::string path;                           // percent-decoded, no query
+  std::map<std::string, std::string> params;  // {id} of the route pattern
+  std::map<std::string, std::string> query;   // percent-decoded; a repeated name keeps the last
   Headers headers;
-  Bytes body;                                        // whole body, at most the route's max_body (empty when streamed)
-  std::shared_ptr<BodyReader> stream;                // set on routes with BodyMode::stream
-  std::string request_id;                            // X-Request-ID if well-formed, else a new UUIDv7
-  std::string traceparent;                           // W3C, passed on to further calls
-  std::string remote;                                // client address
-  std::string principal;                             // who the authenticator said it is ("admin", "service:recorder")
+  Bytes body;                          // whole body, at most the route's max_body (empty when streamed)
+  std::shared_ptr<BodyReader> stream;  // set on routes with BodyMode::stream
+  std::string request_id;              // X-Request-ID if well-formed, else a new UUIDv7
+  std::string traceparent;             // W3C, passed on to further calls
+  std::string remote;                  // client address
+  std::string principal;               // who the authenticator said it is ("admin", "service:recorder")
 
-  const std::string& param(const std::string& name) const;                            // Error{internal} if not in the pattern
+  const std::string& param(const std::string& name) const;  // Error{internal} if not in the pattern
   std::optional<std::string> query_text(const std::string& name) const;
-  std::int64_t query_integer_or(const std::string& name, std::int64_t fallback, std::int64_t min, std::int64_t max) const;  // Error{invalid}
-  json::value json_body() const;                     // Error{unsupported_media} unless application/json; Error{malformed}
+  std::int64_t query_integer_or(const std::string& name, std::int64_t fallback, std::int64_t min,
+                                std::int64_t max) const;  // Error{invalid}
+  json::value json_body() const;                          // Error{unsupported_media} unless application/json; Error{malformed}
 };
 
 struct Response {
@@ -86,11 +87,11 @@ Error error_from(int status, const Headers& headers, ByteView body, const std::s
 using Handler = std::function<Response(Request&)>;
 
 enum class BodyMode { buffer, stream };
-enum class Run { worker, inline_ };                  // inline_: on the io thread; only for handlers that never block
-enum class Auth { required, open };                  // open: /health, /ready, /metrics, /version
+enum class Run { worker, inline_ };  // inline_: on the io thread; only for handlers that never block
+enum class Auth { required, open };  // open: /health, /ready, /metrics, /version
 
 struct RouteOptions {
-  std::size_t max_body = 1 << 20;                    // bytes; more answers 413
+  std::size_t max_body = 1 << 20;  // bytes; more answers 413
   BodyMode body = BodyMode::buffer;
   Run run = Run::worker;
   Auth auth = Auth::required;
@@ -105,8 +106,17 @@ class Router {
   ~Router();
   // Throws Error{internal} for a pattern without leading '/', the same route twice, or an inline streaming route.
   void add(Method method, std::string pattern, Handler handler, RouteOptions options = {});
-  struct Route { Method method; std::string pattern; Handler handler; RouteOptions options; };
-  struct Match { const Route* route = nullptr; std::map<std::string, std::string> params; std::vector<Method> allowed; };
+  struct Route {
+    Method method;
+    std::string pattern;
+    Handler handler;
+    RouteOptions options;
+  };
+  struct Match {
+    const Route* route = nullptr;
+    std::map<std::string, std::string> params;
+    std::vector<Method> allowed;
+  };
   // `path` is percent-decoded. A HEAD without a route of its own finds the GET route. `allowed` is filled when only the
   // method is wrong.
   Match match(Method method, std::string_view path) const;

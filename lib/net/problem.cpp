@@ -1,7 +1,7 @@
 #include <algorithm>
 
-#include <boost/json/serialize.hpp>
 #include <fmt/format.h>
+#include <boost/json/serialize.hpp>
 
 #include "lib/net/http.hpp"
 #include "lib/net/response_head.hpp"
@@ -73,12 +73,8 @@ std::vector<FieldError> fields_of(const json::object& object) {
 }  // namespace
 
 Response problem_with_status(int status, const Error& error, const std::string& request_id) {
-  json::object body{{"type", "urn:lucid:problem:" + error.code()},
-                    {"title", reason_phrase(status)},
-                    {"status", status},
-                    {"detail", to_utf8(error.what(), 2000)},
-                    {"code", error.code()},
-                    {"request_id", request_id}};
+  json::object body{{"type", "urn:lucid:problem:" + error.code()}, {"title", reason_phrase(status)}, {"status", status},
+                    {"detail", to_utf8(error.what(), 2000)},       {"code", error.code()},           {"request_id", request_id}};
   if (!error.fields().empty()) {
     json::array errors;
     for (const FieldError& field : error.fields())

@@ -21,7 +21,8 @@ class RawPeer {
     address.sin_family = AF_INET;
     address.sin_port = htons(port);
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    if (::connect(socket_.fd(), reinterpret_cast<sockaddr*>(&address), sizeof address) != 0) throw system_error("connect", "loopback", errno);
+    if (::connect(socket_.fd(), reinterpret_cast<sockaddr*>(&address), sizeof address) != 0)
+      throw system_error("connect", "loopback", errno);
   }
   void send(std::string_view text) {
     while (!text.empty()) {
@@ -43,8 +44,7 @@ class RawPeer {
   }
   std::string read_all() {
     std::string got;
-    while (read_some(got)) {
-    }
+    while (read_some(got)) {}
     return got;
   }
   bool ended() const { return ended_; }
@@ -62,7 +62,9 @@ class RawPeer {
   bool ended_ = false;
 };
 
-inline int status_of(const std::string& answer) { return answer.size() > 12 && answer.starts_with("HTTP/1.1 ") ? std::stoi(answer.substr(9, 3)) : 0; }
+inline int status_of(const std::string& answer) {
+  return answer.size() > 12 && answer.starts_with("HTTP/1.1 ") ? std::stoi(answer.substr(9, 3)) : 0;
+}
 
 inline std::string body_of(const std::string& answer) {
   std::size_t end = answer.find("\r\n\r\n");

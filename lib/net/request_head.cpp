@@ -31,8 +31,7 @@ const char* framing_fault(const RequestParser& parser) {
   if (encodings > 1 || (encodings == 1 && !same_word(trim(view(fields[http::field::transfer_encoding])), "chunked")))
     return "may have no Transfer-Encoding but chunked";
   if (encodings == 1 && parser.get().version() == 10) return "of HTTP/1.0 may not have a Transfer-Encoding";
-  if (encodings == 1 && fields.count(http::field::content_length) > 0)
-    return "may not have both Content-Length and Transfer-Encoding";
+  if (encodings == 1 && fields.count(http::field::content_length) > 0) return "may not have both Content-Length and Transfer-Encoding";
   return nullptr;
 }
 
@@ -75,7 +74,8 @@ std::optional<Response> read_request_head(const RequestParser& parser, const Rou
 
   std::string_view raw_target = view(head.target());
   if (raw_target.size() > kMaxTarget)
-    return problem_with_status(414, Error(ErrorKind::malformed, "uri_too_long", "the request target is longer than 8 KiB"), request.request_id);
+    return problem_with_status(414, Error(ErrorKind::malformed, "uri_too_long", "the request target is longer than 8 KiB"),
+                               request.request_id);
   Expected<Target> target = parse_target(raw_target);
   if (!target) return problem(target.error(), request.request_id);
   request.path = std::move(target->path);
@@ -94,7 +94,8 @@ std::optional<Response> read_request_head(const RequestParser& parser, const Rou
     return problem(Error(ErrorKind::not_found, "route_not_found", "there is nothing at " + to_utf8(request.path, 200)), request.request_id);
   if (match.route == nullptr) {
     std::string allow = allow_list(match.allowed);
-    Response response = problem(Error(ErrorKind::method_not_allowed, to_utf8(request.path, 200) + " answers " + allow + " only"), request.request_id);
+    Response response =
+        problem(Error(ErrorKind::method_not_allowed, to_utf8(request.path, 200) + " answers " + allow + " only"), request.request_id);
     response.headers.set("Allow", std::move(allow));
     return response;
   }
@@ -103,10 +104,12 @@ std::optional<Response> read_request_head(const RequestParser& parser, const Rou
 
   if (std::uint64_t length = parser.content_length().value_or(0); length > x.route->options.max_body)
     return problem(Error(ErrorKind::too_large, "the request body of " + std::to_string(length) + " bytes is larger than the " +
-                                                   std::to_string(x.route->options.max_body) + " allowed here"), request.request_id);
+                                                   std::to_string(x.route->options.max_body) + " allowed here"),
+                   request.request_id);
   if (std::string_view expect = trim(view(head[http::field::expect])); !expect.empty() && !x.http_1_0) {
     if (!same_word(expect, "100-continue"))
-      return problem_with_status(417, Error(ErrorKind::malformed, "expectation_failed", "the only expectation met is 100-continue"), request.request_id);
+      return problem_with_status(417, Error(ErrorKind::malformed, "expectation_failed", "the only expectation met is 100-continue"),
+                                 request.request_id);
     x.expects_continue = x.has_body;
   }
   return std::nullopt;

@@ -25,7 +25,7 @@ struct Exchange {
   bool expects_continue = false;
   std::uint64_t request_bytes = 0, response_bytes = 0;
   std::chrono::steady_clock::time_point started;
-  std::string error;                                 // of an unexpected exception; for the observer
+  std::string error;  // of an unexpected exception; for the observer
 };
 
 // Fills `x` from the parsed head; the Response to refuse with, if any. Framing that could be read two ways also ends keep-alive.

@@ -19,8 +19,8 @@ std::string_view date_now() {
   if (now != rendered) {
     std::tm tm{};
     gmtime_r(&now, &tm);
-    text = fmt::format("{}, {:02} {} {} {:02}:{:02}:{:02} GMT", kDays[tm.tm_wday], tm.tm_mday, kMonths[tm.tm_mon],
-                       tm.tm_year + 1900, tm.tm_hour, tm.tm_min, tm.tm_sec);
+    text = fmt::format("{}, {:02} {} {} {:02}:{:02}:{:02} GMT", kDays[tm.tm_wday], tm.tm_mday, kMonths[tm.tm_mon], tm.tm_year + 1900,
+                       tm.tm_hour, tm.tm_min, tm.tm_sec);
     rendered = now;
   }
   return text;
@@ -95,11 +95,15 @@ void append_head(std::string& out, const Response& response, const HeadOptions& 
   append_field(out, "X-Request-ID", options.request_id);
   append_field(out, "Date", date_now());
   if (may_have_body(response.status)) {
-    if (options.chunked) out.append("Transfer-Encoding: chunked\r\n");
-    else fmt::format_to(std::back_inserter(out), "Content-Length: {}\r\n", options.length);
+    if (options.chunked)
+      out.append("Transfer-Encoding: chunked\r\n");
+    else
+      fmt::format_to(std::back_inserter(out), "Content-Length: {}\r\n", options.length);
   }
-  if (!options.keep_alive) out.append("Connection: close\r\n");
-  else if (options.http_1_0) out.append("Connection: keep-alive\r\n");
+  if (!options.keep_alive)
+    out.append("Connection: close\r\n");
+  else if (options.http_1_0)
+    out.append("Connection: keep-alive\r\n");
   out.append("\r\n");
 }
 

@@ -17,7 +17,7 @@ struct HeadOptions {
   std::string_view request_id;
   bool keep_alive = true;
   bool http_1_0 = false;
-  bool chunked = false;                              // else Content-Length: length, unless the status has no body
+  bool chunked = false;  // else Content-Length: length, unless the status has no body
   std::uint64_t length = 0;
 };
 

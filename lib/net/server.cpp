@@ -2,10 +2,10 @@
 
 #include <array>
 
+#include <fmt/format.h>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
 #include <boost/asio/post.hpp>
-#include <fmt/format.h>
 
 #include "lib/net/connection.hpp"
 #include "lib/net/io_pool.hpp"
@@ -25,7 +25,7 @@ constexpr std::chrono::milliseconds kAcceptPause{100};
 
 struct Server::State {
   std::shared_ptr<ServerState> shared;
-  std::shared_ptr<IoPool> io;                        // let go of by the thread that stops
+  std::shared_ptr<IoPool> io;  // let go of by the thread that stops
   std::shared_ptr<Acceptor> acceptor;
   std::uint16_t port = 0;
 };
@@ -70,7 +70,8 @@ asio::ip::tcp::endpoint endpoint_of(const ServerConfig& config, asio::io_context
   asio::ip::tcp::resolver resolver(context);
   auto found = resolver.resolve(config.host, std::to_string(config.port), ec);
   if (ec || found.empty())
-    throw Error(ErrorKind::unavailable, "cannot_listen", fmt::format("cannot listen on {}:{}: the host is not known", config.host, config.port));
+    throw Error(ErrorKind::unavailable, "cannot_listen",
+                fmt::format("cannot listen on {}:{}: the host is not known", config.host, config.port));
   return found.begin()->endpoint();
 }
 

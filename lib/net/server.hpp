@@ -14,13 +14,13 @@ namespace lucid::net {
 
 struct ServerConfig {
   std::string host = "127.0.0.1";
-  std::uint16_t port = 0;                            // 0: any free one
+  std::uint16_t port = 0;  // 0: any free one
   int worker_threads = 8;
-  int io_threads = 0;                                // 0: the number of cores (the io_context is shared by all servers of the process)
+  int io_threads = 0;  // 0: the number of cores (the io_context is shared by all servers of the process)
   std::size_t max_connections = 4096;
   std::chrono::milliseconds header_timeout{10'000};
-  std::chrono::milliseconds body_timeout{30'000};    // for the whole body, plus 1 s per MiB
-  std::chrono::milliseconds write_timeout{30'000};   // per write
+  std::chrono::milliseconds body_timeout{30'000};   // for the whole body, plus 1 s per MiB
+  std::chrono::milliseconds write_timeout{30'000};  // per write
   std::chrono::milliseconds idle_timeout{60'000};
 };
 
@@ -29,13 +29,13 @@ using Authenticator = std::function<std::optional<std::string>(const Request&)>;
 
 // Told of every finished request (metrics, access log). Called from any thread; must not block.
 struct RequestRecord {
-  std::string_view route;                            // the pattern, or "unmatched"
+  std::string_view route;  // the pattern, or "unmatched"
   Method method;
   int status;
   double seconds;
   std::uint64_t request_bytes, response_bytes;
   std::string_view request_id, remote, principal;
-  std::string_view error;                            // text of an exception that is not an Error: for the log, never for the client
+  std::string_view error;  // text of an exception that is not an Error: for the log, never for the client
 };
 using Observer = std::function<void(const RequestRecord&)>;
 

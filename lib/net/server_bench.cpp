@@ -13,7 +13,8 @@ Router routes() {
   Router router;
   router.add(Method::get, "/inline", [](Request&) { return Response::json_text(200, "{}"); }, {.run = Run::inline_, .auth = Auth::open});
   router.add(Method::get, "/worker", [](Request&) { return Response::json_text(200, "{}"); }, {.auth = Auth::open});
-  router.add(Method::put, "/body", [](Request& r) { return Response::bytes(std::move(r.body)); }, {.max_body = 8 << 20, .auth = Auth::open});
+  router.add(Method::put, "/body", [](Request& r) { return Response::bytes(std::move(r.body)); },
+             {.max_body = 8 << 20, .auth = Auth::open});
   return router;
 }
 

@@ -28,23 +28,43 @@ class ServerTest : public testing::Test {
     };
     server_ = std::make_unique<Server>(config, std::move(router), authenticate, [this](const RequestRecord& r) {
       std::lock_guard lock(mutex_);
-      seen_.push_back({std::string(r.route), std::string(r.error), std::string(r.request_id), std::string(r.principal), r.status, r.request_bytes, r.response_bytes});
+      seen_.push_back({std::string(r.route), std::string(r.error), std::string(r.request_id), std::string(r.principal), r.status,
+                       r.request_bytes, r.response_bytes});
     });
     server_->start();
   }
   Router usual() {
     Router router;
     router.add(Method::get, "/hello", [](Request&) { return Response::text("hello"); }, {.run = Run::inline_, .auth = Auth::open});
-    router.add(Method::get, "/items/{id}", [this](Request& r) { ++handled_; return Response::text(r.param("id")); }, kOpen);
+    router.add(
+        Method::get, "/items/{id}",
+        [this](Request& r) {
+          ++handled_;
+          return Response::text(r.param("id"));
+        },
+        kOpen);
     router.add(Method::get, "/items/special", [](Request&) { return Response::text("the special one"); }, kOpen);
-    router.add(Method::put, "/items/{id}", [this](Request& r) { ++handled_; return Response::bytes(r.body); }, {.max_body = 1000, .auth = Auth::open});
+    router.add(Method::put, "/items/{id}",
+               [this](Request& r) {
+                 ++handled_;
+                 return Response::bytes(r.body);
+               },
+               {.max_body = 1000, .auth = Auth::open});
     router.add(Method::get, "/private", [](Request& r) { return Response::text(r.principal); });
-    router.add(Method::put, "/private", [this](Request& r) { ++handled_; return Response::text(r.principal); }, {.max_body = 4 << 20});
-    router.add(Method::get, "/refused", [](Request&) -> Response {
-      throw Error(ErrorKind::conflict, "illegal_transition", "it cannot").with_fields({{"/a", "bad"}});
-    }, kOpen);
+    router.add(Method::put, "/private",
+               [this](Request& r) {
+                 ++handled_;
+                 return Response::text(r.principal);
+               },
+               {.max_body = 4 << 20});
+    router.add(
+        Method::get, "/refused",
+        [](Request&) -> Response { throw Error(ErrorKind::conflict, "illegal_transition", "it cannot").with_fields({{"/a", "bad"}}); },
+        kOpen);
     router.add(Method::get, "/broken", [](Request&) -> Response { throw std::runtime_error("password=hunter2"); }, kOpen);
-    router.add(Method::get, "/echo", [](Request& r) { return Response::text(r.query_text("q").value_or("-") + "|" + r.request_id + "|" + r.traceparent); }, kOpen);
+    router.add(
+        Method::get, "/echo",
+        [](Request& r) { return Response::text(r.query_text("q").value_or("-") + "|" + r.request_id + "|" + r.traceparent); }, kOpen);
     return router;
   }
   std::string ask(const std::string& request) {
@@ -64,7 +84,7 @@ class ServerTest : public testing::Test {
   std::atomic<int> handled_ = 0;
   std::mutex mutex_;
   std::vector<Seen> seen_;
-  std::unique_ptr<Server> server_;                   // last: it still observes while it is destroyed
+  std::unique_ptr<Server> server_;  // last: it still observes while it is destroyed
 };
 
 }  // namespace lucid::net

@@ -13,16 +13,19 @@ using testing::Not;
 
 TEST_F(ServerTest, StreamsRequestBodiesToTheHandler) {
   Router router;
-  router.add(Method::put, "/up", [](Request& r) {
-    std::uint8_t piece[10'000];
-    std::uint64_t total = 0, sum = 0;
-    while (std::size_t n = r.stream->read(piece)) {
-      total += n;
-      for (std::size_t i = 0; i < n; ++i) sum += piece[i];
-    }
-    return Response::text(std::to_string(total) + "/" + std::to_string(sum));
-  }, {.max_body = 20 << 20, .body = BodyMode::stream, .auth = Auth::open});
-  router.add(Method::put, "/lazy", [](Request&) { return Response::empty(); }, {.max_body = 20 << 20, .body = BodyMode::stream, .auth = Auth::open});
+  router.add(Method::put, "/up",
+             [](Request& r) {
+               std::uint8_t piece[10'000];
+               std::uint64_t total = 0, sum = 0;
+               while (std::size_t n = r.stream->read(piece)) {
+                 total += n;
+                 for (std::size_t i = 0; i < n; ++i) sum += piece[i];
+               }
+               return Response::text(std::to_string(total) + "/" + std::to_string(sum));
+             },
+             {.max_body = 20 << 20, .body = BodyMode::stream, .auth = Auth::open});
+  router.add(Method::put, "/lazy", [](Request&) { return Response::empty(); },
+             {.max_body = 20 << 20, .body = BodyMode::stream, .auth = Auth::open});
   start(std::move(router));
   Bytes body(10 << 20, 3);
   Client client({.base_url = "http://127.0.0.1:" + std::to_string(server_->port()), .bearer = {}});
@@ -63,10 +66,40 @@ TEST_F(ServerTest, StreamsAnswersChunkedAndWithLength) {
       return n;
     };
   };
-  router.add(Method::get, "/chunked", [=](Request&) { Response r; r.stream = count_down(3'000'000); return r; }, kOpen);
-  router.add(Method::get, "/sized", [=](Request&) { Response r; r.stream = count_down(3'000'000); r.stream_size = 3'000'000; return r; }, kOpen);
-  router.add(Method::get, "/short", [=](Request&) { Response r; r.stream = count_down(10); r.stream_size = 20; return r; }, kOpen);
-  router.add(Method::get, "/failing", [=](Request&) { Response r; r.stream = [](std::span<std::uint8_t>) -> std::size_t { throw std::runtime_error("disk"); }; return r; }, kOpen);
+  router.add(
+      Method::get, "/chunked",
+      [=](Request&) {
+        Response r;
+        r.stream = count_down(3'000'000);
+        return r;
+      },
+      kOpen);
+  router.add(
+      Method::get, "/sized",
+      [=](Request&) {
+        Response r;
+        r.stream = count_down(3'000'000);
+        r.stream_size = 3'000'000;
+        return r;
+      },
+      kOpen);
+  router.add(
+      Method::get, "/short",
+      [=](Request&) {
+        Response r;
+        r.stream = count_down(10);
+        r.stream_size = 20;
+        return r;
+      },
+      kOpen);
+  router.add(
+      Method::get, "/failing",
+      [=](Request&) {
+        Response r;
+        r.stream = [](std::span<std::uint8_t>) -> std::size_t { throw std::runtime_error("disk"); };
+        return r;
+      },
+      kOpen);
   start(std::move(router));
   Client client({.base_url = "http://127.0.0.1:" + std::to_string(server_->port()), .bearer = {}});
   for (const char* target : {"/chunked", "/sized", "/chunked"}) {
@@ -85,9 +118,7 @@ TEST_F(ServerTest, StreamsAnswersChunkedAndWithLength) {
     try {
       client.expect(call);
       FAIL() << "a cut body was taken for a whole one";
-    } catch (const Error& e) {
-      EXPECT_EQ(e.code(), "connection_lost");
-    }
+    } catch (const Error& e) { EXPECT_EQ(e.code(), "connection_lost"); }
   }
   std::string old = ask("GET /chunked HTTP/1.0\r\n\r\n");
   EXPECT_THAT(old.substr(0, 400), Not(HasSubstr("chunked")));
@@ -97,7 +128,17 @@ TEST_F(ServerTest, StreamsAnswersChunkedAndWithLength) {
 TEST_F(ServerTest, ReaderThatStopsReadingIsCutAndFreesTheWorker) {
   Router router;
   std::atomic<int> pieces = 0;
-  router.add(Method::get, "/endless", [&](Request&) { Response r; r.stream = [&](std::span<std::uint8_t> out) { ++pieces; return out.size(); }; return r; }, kOpen);
+  router.add(
+      Method::get, "/endless",
+      [&](Request&) {
+        Response r;
+        r.stream = [&](std::span<std::uint8_t> out) {
+          ++pieces;
+          return out.size();
+        };
+        return r;
+      },
+      kOpen);
   start(std::move(router));
   std::vector<std::unique_ptr<RawPeer>> peers;
   for (int i = 0; i < 8; ++i) {
@@ -138,11 +179,14 @@ TEST_F(ServerTest, ManyClientsOverKeptConnections) {
 TEST_F(ServerTest, StopFinishesWhatIsInFlightAndEndsIdleConnectionsAtOnce) {
   std::promise<void> entered, release;
   Router router = usual();
-  router.add(Method::get, "/slow", [&](Request&) {
-    entered.set_value();
-    release.get_future().wait();
-    return Response::text("done");
-  }, kOpen);
+  router.add(
+      Method::get, "/slow",
+      [&](Request&) {
+        entered.set_value();
+        release.get_future().wait();
+        return Response::text("done");
+      },
+      kOpen);
   ServerConfig config = short_deadlines();
   config.idle_timeout = 60s;
   config.header_timeout = 60s;
@@ -183,14 +227,15 @@ TEST_F(ServerTest, StopCutsRequestsThatOutlastTheGrace) {
 TEST_F(ServerTest, StopWakesAWorkerThatPullsABody) {
   Router router;
   std::promise<void> entered;
-  router.add(Method::put, "/up", [&](Request& r) {
-    std::uint8_t piece[100];
-    r.stream->read(piece);
-    entered.set_value();
-    while (r.stream->read(piece) > 0) {
-    }
-    return Response::empty();
-  }, {.body = BodyMode::stream, .auth = Auth::open});
+  router.add(Method::put, "/up",
+             [&](Request& r) {
+               std::uint8_t piece[100];
+               r.stream->read(piece);
+               entered.set_value();
+               while (r.stream->read(piece) > 0) {}
+               return Response::empty();
+             },
+             {.body = BodyMode::stream, .auth = Auth::open});
   ServerConfig config = short_deadlines();
   config.body_timeout = 60s;
   start(std::move(router), config);

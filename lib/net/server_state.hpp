@@ -18,7 +18,7 @@ struct ServerState {
   ServerState(ServerConfig c, Router r, Authenticator a, Observer o)
       : config(std::move(c)), router(std::move(r)), authenticate(std::move(a)), observe(std::move(o)) {}
   const ServerConfig config;
-  Router router;                                     // these three are emptied when the last connection has ended
+  Router router;  // these three are emptied when the last connection has ended
   Authenticator authenticate;
   Observer observe;
   std::unique_ptr<WorkerPool> workers;

@@ -28,14 +28,16 @@ TEST_F(ServerTest, LiteralRouteWinsOverParameter) {
 
 TEST_F(ServerTest, RefusesTargetsThatCouldMeanTwoThings) {
   start(usual());
-  for (const char* target : {"/items/%zz", "/items/%2", "/items/%00", "/items/%ff", "/items/%c0%af", "/items/..", "/items/%2e%2e", "/items/%2E",
-                             "/x/../hello", "/./hello", "/items/a%2fb", "/items/a%0d%0a", "*", "hello", "/hello#x", "/hello?q=%", "/hello?q=%ff", "/hello?q=%00"}) {
+  for (const char* target :
+       {"/items/%zz", "/items/%2", "/items/%00", "/items/%ff", "/items/%c0%af", "/items/..", "/items/%2e%2e", "/items/%2E", "/x/../hello",
+        "/./hello", "/items/a%2fb", "/items/a%0d%0a", "*", "hello", "/hello#x", "/hello?q=%", "/hello?q=%ff", "/hello?q=%00"}) {
     std::string answer = get(target);
     EXPECT_EQ(status_of(answer), 400) << target;
     EXPECT_THAT(answer, HasSubstr("application/problem+json")) << target;
   }
   EXPECT_EQ(handled_, 0);
-  for (const char* target : {"/hello/", "//hello", "/items/", "/items//", "/Hello", "/items/a/b"}) EXPECT_EQ(status_of(get(target)), 404) << target;
+  for (const char* target : {"/hello/", "//hello", "/items/", "/items//", "/Hello", "/items/a/b"})
+    EXPECT_EQ(status_of(get(target)), 404) << target;
   EXPECT_EQ(status_of(get("http://other/hello")), 200);
 }
 
@@ -63,13 +65,17 @@ TEST_F(ServerTest, HeadAnswersLikeGetWithoutBody) {
 
 TEST_F(ServerTest, MalformedRequestsAre400AndEndTheConnection) {
   start(usual());
-  for (const char* request : {"nonsense\r\n\r\n", "GET /hello\r\n\r\n", "GET  /hello HTTP/1.1\r\n\r\n", "GET /hello HTTP/9.9\r\nHost: x\r\n\r\n", "GET /hello HTTP/1.1\r\nHost : x\r\n\r\n",
-                              "GET /hello HTTP/1.1\r\nHost: x\r\nBad Header: y\r\n\r\n", "GET /hello HTTP/1.1\r\n\r\n", "GET /hello HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n",
-                              "PUT /items/1 HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n", "PUT /items/1 HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999999999999\r\n\r\n",
-                              "PUT /items/1 HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",
-                              "PUT /items/1 HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-                              "PUT /items/1 HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip\r\n\r\nabc", "PUT /items/1 HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
-                              "PUT /items/1 HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n", "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n"}) {
+  for (const char* request :
+       {"nonsense\r\n\r\n", "GET /hello\r\n\r\n", "GET  /hello HTTP/1.1\r\n\r\n", "GET /hello HTTP/9.9\r\nHost: x\r\n\r\n",
+        "GET /hello HTTP/1.1\r\nHost : x\r\n\r\n", "GET /hello HTTP/1.1\r\nHost: x\r\nBad Header: y\r\n\r\n", "GET /hello HTTP/1.1\r\n\r\n",
+        "GET /hello HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n", "PUT /items/1 HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n",
+        "PUT /items/1 HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999999999999\r\n\r\n",
+        "PUT /items/1 HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",
+        "PUT /items/1 HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        "PUT /items/1 HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip\r\n\r\nabc",
+        "PUT /items/1 HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+        "PUT /items/1 HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n",
+        "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n"}) {
     RawPeer peer(server_->port());
     peer.send(request);
     std::string answer = peer.read_until("}");
@@ -106,7 +112,9 @@ TEST_F(ServerTest, BodyAboveTheLimitIs413BeforeItIsReceived) {
 TEST_F(ServerTest, BodiesArriveWholeInBothFramings) {
   start(usual());
   EXPECT_EQ(body_of(ask("PUT /items/1 HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 3\r\n\r\nabc")), "abc");
-  EXPECT_EQ(body_of(ask("PUT /items/1 HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n3;x=y\r\nabc\r\n2\r\nde\r\n0\r\nTrailer: t\r\n\r\n")), "abcde");
+  EXPECT_EQ(body_of(ask("PUT /items/1 HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: "
+                        "chunked\r\n\r\n3;x=y\r\nabc\r\n2\r\nde\r\n0\r\nTrailer: t\r\n\r\n")),
+            "abcde");
 }
 
 TEST_F(ServerTest, TruncatedBodiesNeverReachTheHandler) {
@@ -168,7 +176,9 @@ TEST_F(ServerTest, RefusesWithoutCredentialsBeforeTheBody) {
   EXPECT_EQ(handled_, 0);
   EXPECT_EQ(status_of(get("/private")), 401);
   EXPECT_EQ(body_of(get("/private", "Authorization: Bearer good\r\n")), "admin");
-  EXPECT_EQ(body_of(ask("PUT /private HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer good\r\nContent-Length: 1\r\n\r\nx")), "admin");
+  EXPECT_EQ(
+      body_of(ask("PUT /private HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer good\r\nContent-Length: 1\r\n\r\nx")),
+      "admin");
 }
 
 TEST_F(ServerTest, ErrorsBecomeProblemsAndFaultsKeepTheirTextForTheLog) {
@@ -200,7 +210,9 @@ TEST_F(ServerTest, PipelinedRequestsAreAnsweredInOrder) {
   start(usual());
   RawPeer peer(server_->port());
   std::string requests;
-  for (int i = 0; i < 50; ++i) requests += "GET /items/" + std::to_string(1000 + i) + " HTTP/1.1\r\nHost: x\r\n\r\nPUT /items/1 HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\n<" + std::to_string(10 + i) + ">";
+  for (int i = 0; i < 50; ++i)
+    requests += "GET /items/" + std::to_string(1000 + i) +
+                " HTTP/1.1\r\nHost: x\r\n\r\nPUT /items/1 HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\n<" + std::to_string(10 + i) + ">";
   requests += "GET /hello HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
   peer.send(requests);
   std::string all = peer.read_all();
@@ -257,12 +269,15 @@ TEST_F(ServerTest, AddressInUseIsNamed) {
 
 TEST_F(ServerTest, HandlerHeadersCannotSplitTheAnswer) {
   Router router;
-  router.add(Method::get, "/split", [](Request&) {
-    Response r = Response::text("x");
-    r.headers.set("X-Name", "a\r\nSet-Cookie: evil=1");
-    r.headers.set("Content-Length", "999");
-    return r;
-  }, kOpen);
+  router.add(
+      Method::get, "/split",
+      [](Request&) {
+        Response r = Response::text("x");
+        r.headers.set("X-Name", "a\r\nSet-Cookie: evil=1");
+        r.headers.set("Content-Length", "999");
+        return r;
+      },
+      kOpen);
   start(std::move(router));
   std::string answer = get("/split");
   EXPECT_THAT(answer, Not(HasSubstr("\nSet-Cookie")));

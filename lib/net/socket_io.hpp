@@ -15,8 +15,8 @@ using Deadline = std::chrono::steady_clock::time_point;
 enum class Io { ok, closed, timeout };
 struct IoResult {
   Io state = Io::ok;
-  std::size_t bytes = 0;                             // > 0 when ok
-  int error = 0;                                     // errno when closed by an error; 0 at the end of the stream
+  std::size_t bytes = 0;  // > 0 when ok
+  int error = 0;          // errno when closed by an error; 0 at the end of the stream
 };
 
 // Waits until `events` (POLLIN, POLLOUT) or the deadline; the events that came, 0 at the deadline.

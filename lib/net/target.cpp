@@ -88,7 +88,8 @@ Expected<Target> parse_target(std::string_view target) {
     if (pair.empty()) continue;
     std::size_t equals = pair.find('=');
     std::optional<std::string> key = percent_decode(pair.substr(0, equals), Plus::space);
-    std::optional<std::string> value = equals == std::string_view::npos ? std::string() : percent_decode(pair.substr(equals + 1), Plus::space);
+    std::optional<std::string> value =
+        equals == std::string_view::npos ? std::string() : percent_decode(pair.substr(equals + 1), Plus::space);
     if (!key || !value) return refused("has a '%' without two hex digits in its query");
     if (!is_utf8(*key) || !is_utf8(*value)) return refused("must be UTF-8");
     if (key->find('\0') != std::string::npos || value->find('\0') != std::string::npos) return refused("must not contain NUL");
@@ -102,7 +103,8 @@ std::string percent_encode(std::string_view text) {
   std::string out;
   out.reserve(text.size());
   for (char c : text) {
-    bool unreserved = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '.' || c == '_' || c == '~';
+    bool unreserved =
+        (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '.' || c == '_' || c == '~';
     if (unreserved) {
       out.push_back(c);
     } else {

@@ -14,8 +14,8 @@ namespace lucid::net {
 inline constexpr std::size_t kMaxTarget = 8 << 10;
 
 struct Target {
-  std::string path;                                  // decoded
-  std::map<std::string, std::string> query;          // decoded, '+' is a space; the last of a repeated name
+  std::string path;                          // decoded
+  std::map<std::string, std::string> query;  // decoded, '+' is a space; the last of a repeated name
 };
 
 // nullopt for a '%' without two hex digits.

@@ -33,8 +33,7 @@ bool is_traceparent(std::string_view text) {
   // 00-<32 hex trace id>-<16 hex parent id>-<2 hex flags>
   if (text.size() != 55 || !text.starts_with("00-") || text[35] != '-' || text[52] != '-') return false;
   std::string_view flags = text.substr(53);
-  return is_id_of(text.substr(3, 32)) && is_id_of(text.substr(36, 16)) &&
-         (flags == "00" || is_id_of(flags));
+  return is_id_of(text.substr(3, 32)) && is_id_of(text.substr(36, 16)) && (flags == "00" || is_id_of(flags));
 }
 
 }  // namespace lucid::net

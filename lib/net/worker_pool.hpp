@@ -14,8 +14,8 @@ class WorkerPool {
  public:
   explicit WorkerPool(int threads);
   ~WorkerPool() { stop(); }
-  void post(std::move_only_function<void()> work);   // any thread; `work` must not throw
-  void stop();                                       // finishes what was posted, then joins; not from a worker
+  void post(std::move_only_function<void()> work);  // any thread; `work` must not throw
+  void stop();                                      // finishes what was posted, then joins; not from a worker
 
  private:
   void run();

@@ -39,10 +39,11 @@ void BundleWriter::chunk(ByteView stored) {
   auto header = parse_chunk_header(stored);
   if (!header) throw header.error();
   if (stored.size() != stored_size(*header))
-    throw Error(ErrorKind::malformed, fmt::format("write chunk {} into a bundle: {} bytes, its header says {}", written_, stored.size(), stored_size(*header)));
+    throw Error(ErrorKind::malformed,
+                fmt::format("write chunk {} into a bundle: {} bytes, its header says {}", written_, stored.size(), stored_size(*header)));
   if (header->session != session_ || header->sequence != written_ || written_ == expected_)
-    throw Error(ErrorKind::invalid, fmt::format("write a bundle of {} chunks of session {}: chunk {} of session {} does not belong at {}", expected_,
-                                                session_.text(), header->sequence, header->session.text(), written_));
+    throw Error(ErrorKind::invalid, fmt::format("write a bundle of {} chunks of session {}: chunk {} of session {} does not belong at {}",
+                                                expected_, session_.text(), header->sequence, header->session.text(), written_));
   put(u32(stored.size()));
   sink_(stored);
   size_ += stored.size();
@@ -61,13 +62,17 @@ void BundleWriter::finish(std::string_view checkpoint, std::string_view manifest
     put(as_bytes(note));
   }
   Bytes trailer;
-  append(trailer, BundleTrailer{static_cast<std::uint32_t>(checkpoint.size()), static_cast<std::uint32_t>(manifest_note.size()), written_,
-                                size_ + kBundleTrailerSize, {}});
+  append(trailer, BundleTrailer{static_cast<std::uint32_t>(checkpoint.size()),
+                                static_cast<std::uint32_t>(manifest_note.size()),
+                                written_,
+                                size_ + kBundleTrailerSize,
+                                {}});
   put(ByteView(trailer).first(kBundleDigestOffset));
   sink_(digest_.finish());
 }
 
-Expected<Manifest> read_bundle(std::uint64_t size, const ReadAt& read, const std::function<void(const ChunkHeader&, ByteView)>& each_chunk) {
+Expected<Manifest> read_bundle(std::uint64_t size, const ReadAt& read,
+                               const std::function<void(const ChunkHeader&, ByteView)>& each_chunk) {
   BundleInput in(size, read);
   auto header = read_header(in);
   if (!header) return std::unexpected(header.error());
@@ -82,7 +87,8 @@ Expected<Manifest> read_bundle(std::uint64_t size, const ReadAt& read, const std
     ByteView stored = in.fetch(offset + 4, length);
     auto chunk = parse_chunk_header(stored);
     if (!chunk) return std::unexpected(chunk.error());
-    if (stored_size(*chunk) != length) return std::unexpected(Error(ErrorKind::malformed, fmt::format("lengths of the chunk at byte {} disagree", offset)));
+    if (stored_size(*chunk) != length)
+      return std::unexpected(Error(ErrorKind::malformed, fmt::format("lengths of the chunk at byte {} disagree", offset)));
     each_chunk(*chunk, stored);
     offset += 4 + length;
   }

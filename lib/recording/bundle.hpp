@@ -27,14 +27,14 @@ class BundleWriter {
  public:
   // `manifest_text`: the bytes that the manifest note signs.
   BundleWriter(ByteSink sink, std::string_view manifest_text, std::uint64_t chunk_count);
-  BundleWriter(ByteSink sink, const Manifest& manifest, std::uint64_t chunk_count);   // its to_json_text
-  void chunk(ByteView stored);                // in sequence order, exactly chunk_count of them
+  BundleWriter(ByteSink sink, const Manifest& manifest, std::uint64_t chunk_count);  // its to_json_text
+  void chunk(ByteView stored);                                                       // in sequence order, exactly chunk_count of them
   // `checkpoint`: the signed note whose size is chunk_count. `manifest_note`: sign_manifest of the manifest text;
   // without it a bundle never verifies as good.
   void finish(std::string_view checkpoint, std::string_view manifest_note);
 
  private:
-  void put(ByteView bytes);                   // covered by the trailer's hash
+  void put(ByteView bytes);  // covered by the trailer's hash
   ByteSink sink_;
   Id session_;
   std::uint64_t expected_, written_ = 0, size_ = 0;
@@ -42,14 +42,14 @@ class BundleWriter {
   crypto::Blake3Hasher digest_;
 };
 
-enum class Verdict { good = 0, altered = 1, unreadable = 2 };   // also the exit codes of `lucid verify`
+enum class Verdict { good = 0, altered = 1, unreadable = 2 };  // also the exit codes of `lucid verify`
 
 struct Finding {
-  std::string code;                           // "chunk_altered", "chunk_missing", "chunk_swapped", "chunk_replayed", "truncated",
-                                              // "foreign_chunk", "checkpoint_mismatch", "old_checkpoint", "bad_signature", "wrong_key",
-                                              // "manifest_altered", "malformed"
-  std::string detail;                         // one sentence
-  std::uint64_t first_byte = 0, last_byte = 0;   // range in the bundle file
+  std::string code;                             // "chunk_altered", "chunk_missing", "chunk_swapped", "chunk_replayed", "truncated",
+                                                // "foreign_chunk", "checkpoint_mismatch", "old_checkpoint", "bad_signature", "wrong_key",
+                                                // "manifest_altered", "malformed"
+  std::string detail;                           // one sentence
+  std::uint64_t first_byte = 0, last_byte = 0;  // range in the bundle file
   std::optional<std::uint64_t> sequence;
 };
 
@@ -58,14 +58,15 @@ struct VerifyReport {
   Id session;
   std::uint64_t chunks = 0, stored_bytes = 0;
   Hash32 root{};
-  bool complete = false;                      // the last chunk carries the end flag
-  std::vector<Finding> findings;              // by first byte, at most kMaxFindings
+  bool complete = false;          // the last chunk carries the end flag
+  std::vector<Finding> findings;  // by first byte, at most kMaxFindings
 };
 inline constexpr std::size_t kMaxFindings = 100;
 
 // Reads `size` bytes through `read(offset, out)` (the count read). `key`: the deployment's checkpoint key, which the
 // verifier brings along; a bundle signed by any other key is "wrong_key".
-VerifyReport verify_bundle(std::uint64_t size, const std::function<std::size_t(std::uint64_t, std::span<std::uint8_t>)>& read, const crypto::VerifyKey& key);
+VerifyReport verify_bundle(std::uint64_t size, const std::function<std::size_t(std::uint64_t, std::span<std::uint8_t>)>& read,
+                           const crypto::VerifyKey& key);
 // Walks the chunks of a bundle already verified.
 Expected<Manifest> read_bundle(std::uint64_t size, const std::function<std::size_t(std::uint64_t, std::span<std::uint8_t>)>& read,
                                const std::function<void(const ChunkHeader&, ByteView stored)>& each_chunk);
@@ -84,7 +85,7 @@ class RecordingVerifier {
   void add(std::string code, std::string detail, std::size_t bytes, std::optional<std::uint64_t> sequence);
   Id session_;
   evidence::Tree tree_;
-  std::vector<bool> seen_;                    // sequences of this session met so far
+  std::vector<bool> seen_;  // sequences of this session met so far
   std::vector<Finding> findings_;
   std::uint64_t bytes_ = 0, next_ = 0, chunks_ = 0;
   bool ended_ = false;

@@ -18,9 +18,7 @@ constexpr std::uint16_t kVersion = 1;
 constexpr std::size_t kWindow = 2 << 20;
 constexpr std::size_t kMinChunkBytes = kChunkHeaderSize + crypto::kNonceSize + crypto::kTagSize;
 
-std::unexpected<Error> malformed(const std::string& message) {
-  return std::unexpected(Error(ErrorKind::malformed, message));
-}
+std::unexpected<Error> malformed(const std::string& message) { return std::unexpected(Error(ErrorKind::malformed, message)); }
 
 }  // namespace
 
@@ -102,7 +100,8 @@ Expected<BundleTrailer> read_trailer(BundleInput& in, const BundleHeader& header
   t.leaf_count = r.u64();
   t.file_size = r.u64();
   t.digest = r.array<32>();
-  if (!r.ok() || t.file_size != in.size()) return malformed(fmt::format("the trailer says {} bytes, the file has {}", t.file_size, in.size()));
+  if (!r.ok() || t.file_size != in.size())
+    return malformed(fmt::format("the trailer says {} bytes, the file has {}", t.file_size, in.size()));
   if (t.checkpoint_size > kMaxNoteBytes || t.manifest_note_size > kMaxNoteBytes) return malformed("a note is too long");
   std::uint64_t fixed = kBundleHeaderSize + header.manifest_size + 8ull + t.checkpoint_size + t.manifest_note_size + kBundleTrailerSize;
   if (fixed > in.size() || t.leaf_count > (in.size() - fixed) / 32) return malformed("the parts are larger than the file");
@@ -132,7 +131,9 @@ std::size_t chunk_length_at(BundleInput& in, std::uint64_t offset, std::uint64_t
 
 BrokenEnd explain_end(BundleInput& in, const BundleHeader& header) {
   const std::uint64_t size = in.size();
-  auto cut = [&](std::uint64_t at, std::string what) { return BrokenEnd{true, std::min(at, size - 1), "the file is cut short in " + what}; };
+  auto cut = [&](std::uint64_t at, std::string what) {
+    return BrokenEnd{true, std::min(at, size - 1), "the file is cut short in " + what};
+  };
   std::uint64_t at = kBundleHeaderSize + header.manifest_size;
   if (at > size) return cut(kBundleHeaderSize, "its manifest");
   for (std::uint64_t i = 0; i < header.chunk_count; ++i) {

@@ -18,7 +18,7 @@ using ReadAt = std::function<std::size_t(std::uint64_t offset, std::span<std::ui
 
 inline constexpr std::size_t kBundleHeaderSize = 24;
 inline constexpr std::size_t kBundleTrailerSize = 64;
-inline constexpr std::size_t kBundleDigestOffset = 32;       // in the trailer
+inline constexpr std::size_t kBundleDigestOffset = 32;  // in the trailer
 inline constexpr std::size_t kMaxNoteBytes = 64 << 10;
 
 struct BundleHeader {
@@ -68,8 +68,8 @@ std::size_t chunk_length_at(BundleInput& in, std::uint64_t offset, std::uint64_t
 
 // Why a bundle without a usable trailer has none, found by walking it from the front.
 struct BrokenEnd {
-  bool truncated = false;                     // the file ends before its parts do
-  std::uint64_t first_byte = 0;               // of the part that is cut or wrong
+  bool truncated = false;        // the file ends before its parts do
+  std::uint64_t first_byte = 0;  // of the part that is cut or wrong
   std::string detail;
 };
 BrokenEnd explain_end(BundleInput& in, const BundleHeader& header);

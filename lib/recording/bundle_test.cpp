@@ -33,8 +33,14 @@ struct Parts {
   // Counts, lengths and the trailer's hash always fit.
   Bytes file() const {
     Bytes out, plain;
-    auto put = [&](ByteView bytes) { out.insert(out.end(), bytes.begin(), bytes.end()), plain.insert(plain.end(), bytes.begin(), bytes.end()); };
-    auto put_u32 = [&](std::size_t n) { Bytes b; ByteWriter(b).u32(static_cast<std::uint32_t>(n)); put(b); };
+    auto put = [&](ByteView bytes) {
+      out.insert(out.end(), bytes.begin(), bytes.end()), plain.insert(plain.end(), bytes.begin(), bytes.end());
+    };
+    auto put_u32 = [&](std::size_t n) {
+      Bytes b;
+      ByteWriter(b).u32(static_cast<std::uint32_t>(n));
+      put(b);
+    };
     Bytes header;
     append(header, BundleHeader{static_cast<std::uint32_t>(manifest.size()), chunks.size()});
     put(header);
@@ -44,7 +50,9 @@ struct Parts {
     put_u32(checkpoint.size()), put(as_bytes(checkpoint));
     put_u32(note.size()), put(as_bytes(note));
     Bytes trailer;
-    append(trailer, BundleTrailer{static_cast<std::uint32_t>(checkpoint.size()), static_cast<std::uint32_t>(note.size()), leaves.size(), out.size() + 64, {}});
+    append(trailer,
+           BundleTrailer{
+               static_cast<std::uint32_t>(checkpoint.size()), static_cast<std::uint32_t>(note.size()), leaves.size(), out.size() + 64, {}});
     put(ByteView(trailer).first(32));
     Hash32 digest = crypto::blake3(plain);
     out.insert(out.end(), digest.begin(), digest.end());
@@ -82,7 +90,9 @@ TEST(Bundle, ARunningRecordingIsGoodButNotComplete) {
 TEST(Bundle, GivesBackManifestAndChunks) {
   const Bytes file = sample().bundle();
   std::vector<Bytes> plain;
-  auto epoch_key = [&](const ChunkHeader& h) { return *recover_chunk_key(*find_epoch(sample().manifest, h.key_epoch), h.sequence, sample().auditor); };
+  auto epoch_key = [&](const ChunkHeader& h) {
+    return *recover_chunk_key(*find_epoch(sample().manifest, h.key_epoch), h.sequence, sample().auditor);
+  };
   auto manifest = read_bundle(file.size(), reader_of(file), [&](const ChunkHeader& header, ByteView stored) {
     plain.push_back(open_chunk(stored, epoch_key(header)).value());
   });
@@ -94,7 +104,9 @@ TEST(Bundle, GivesBackManifestAndChunks) {
 TEST(Bundle, ReadsThroughAReaderThatGivesLittleAtATime) {
   const Bytes file = sample().bundle();
   auto all = reader_of(file);
-  auto drip = [&](std::uint64_t offset, std::span<std::uint8_t> out) { return all(offset, out.first(std::min<std::size_t>(out.size(), 7))); };
+  auto drip = [&](std::uint64_t offset, std::span<std::uint8_t> out) {
+    return all(offset, out.first(std::min<std::size_t>(out.size(), 7)));
+  };
   EXPECT_EQ(verify_bundle(file.size(), drip, key()).verdict, Verdict::good);
 }
 
@@ -129,7 +141,7 @@ TEST(VerifyBundle, NamesAMissingChunkAndItsPlace) {
   ASSERT_EQ(codes(report), Codes{"chunk_missing"});
   EXPECT_EQ(report.findings[0].sequence, 2u);
   EXPECT_EQ(report.findings[0].first_byte, parts.offset_of(2));
-  parts.leaves.erase(parts.leaves.begin() + 2);              // and nobody kept its leaf
+  parts.leaves.erase(parts.leaves.begin() + 2);  // and nobody kept its leaf
   report = verify(parts.file(), key());
   ASSERT_EQ(codes(report), Codes{"chunk_missing"});
   EXPECT_EQ(report.findings[0].sequence, 2u);

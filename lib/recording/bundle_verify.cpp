@@ -44,13 +44,15 @@ class BundleCheck {
 
  private:
   // Bytes [first, end).
-  void add(std::string code, std::string detail, std::uint64_t first, std::uint64_t end, std::optional<std::uint64_t> sequence = std::nullopt) {
+  void add(std::string code, std::string detail, std::uint64_t first, std::uint64_t end,
+           std::optional<std::uint64_t> sequence = std::nullopt) {
     report_.findings.push_back({std::move(code), std::move(detail), first, std::max(first, end == 0 ? 0 : end - 1), sequence});
   }
 
   VerifyReport finish(Verdict verdict) {
     report_.verdict = verdict;
-    std::stable_sort(report_.findings.begin(), report_.findings.end(), [](const Finding& a, const Finding& b) { return a.first_byte < b.first_byte; });
+    std::stable_sort(report_.findings.begin(), report_.findings.end(),
+                     [](const Finding& a, const Finding& b) { return a.first_byte < b.first_byte; });
     if (report_.findings.size() > kMaxFindings) report_.findings.resize(kMaxFindings);
     return std::move(report_);
   }
@@ -84,7 +86,8 @@ class BundleCheck {
       add(good.error().code(), std::string("manifest note: ") + good.error().what(), about_manifest ? at.manifest : at.manifest_note,
           about_manifest ? at.chunks : at.trailer);
     }
-    if (manifest_.checkpoint_key != key_.text()) add("wrong_key", "the manifest names another checkpoint key than the one given", at.manifest, at.chunks);
+    if (manifest_.checkpoint_key != key_.text())
+      add("wrong_key", "the manifest names another checkpoint key than the one given", at.manifest, at.chunks);
     return true;
   }
 
@@ -113,7 +116,8 @@ class BundleCheck {
     for (std::uint64_t offset = at.chunks; offset != at.leaves;) {
       std::size_t length = usable_length(offset, at.leaves);
       if (length == 0) {
-        add("malformed", fmt::format("from here on no chunk can be told: chunk {} has no usable length", found_.size()), offset, at.leaves, found_.size());
+        add("malformed", fmt::format("from here on no chunk can be told: chunk {} has no usable length", found_.size()), offset, at.leaves,
+            found_.size());
         return false;
       }
       ByteView stored = in_.fetch(offset + 4, length);
@@ -161,7 +165,8 @@ class BundleCheck {
     report_.root = tree_.root();
     report_.complete = !found_.empty() && found_.back().header && (found_.back().header->flags & kEnd) != 0;
     if (!walked) return;
-    if (leaves_trusted_ && checkpoint_->size == leaves_.size() && tree_.size() == leaves_.size() && report_.root == checkpoint_->root) return;
+    if (leaves_trusted_ && checkpoint_->size == leaves_.size() && tree_.size() == leaves_.size() && report_.root == checkpoint_->root)
+      return;
 
     // A checkpoint over fewer leaves or chunks than are there is an old one, or says nothing of these at all.
     const std::uint64_t there = leaves_trusted_ ? leaves_.size() : found_.size();
@@ -173,24 +178,30 @@ class BundleCheck {
     if (!checkpoint_) return;
     if (beyond) {
       if (leaves_trusted_ || tree_.root_at(checkpoint_->size) == checkpoint_->root)
-        add("old_checkpoint", fmt::format("the checkpoint covers {} of {} chunks", checkpoint_->size, there), at.checkpoint, at.manifest_note);
-      else if (!named) add("checkpoint_mismatch", "the checkpoint is about other chunks", at.chunks, at.manifest_note);
+        add("old_checkpoint", fmt::format("the checkpoint covers {} of {} chunks", checkpoint_->size, there), at.checkpoint,
+            at.manifest_note);
+      else if (!named)
+        add("checkpoint_mismatch", "the checkpoint is about other chunks", at.chunks, at.manifest_note);
     } else if (tree_.size() == checkpoint_->size && report_.root == checkpoint_->root) {
       add("malformed", "the leaf list does not fit the chunks, which are intact", at.leaves, at.checkpoint);
     } else if (!named) {
-      add("checkpoint_mismatch", "the chunks do not give the signed root, and the leaf list cannot tell which one was altered", at.chunks, at.checkpoint);
+      add("checkpoint_mismatch", "the chunks do not give the signed root, and the leaf list cannot tell which one was altered", at.chunks,
+          at.checkpoint);
     }
   }
 
   void check_final_checkpoint(const BundleLayout& at) {
     if (manifest_.final_checkpoint.empty()) return;
     auto last = open_session_note(manifest_.final_checkpoint, origin_of(manifest_), key_);
-    if (!last) return add(last.error().code(), std::string("final checkpoint in the manifest: ") + last.error().what(), at.manifest, at.chunks);
+    if (!last)
+      return add(last.error().code(), std::string("final checkpoint in the manifest: ") + last.error().what(), at.manifest, at.chunks);
     if (!checkpoint_) return;
     if (checkpoint_->size < last->size && found_.size() <= checkpoint_->size)
-      add("truncated", fmt::format("the recording ended with {} chunks, this bundle holds {}", last->size, found_.size()), at.leaves, at.leaves, found_.size());
+      add("truncated", fmt::format("the recording ended with {} chunks, this bundle holds {}", last->size, found_.size()), at.leaves,
+          at.leaves, found_.size());
     else if (checkpoint_->size < last->size)
-      add("old_checkpoint", fmt::format("the checkpoint covers {} of {} chunks", checkpoint_->size, last->size), at.checkpoint, at.manifest_note);
+      add("old_checkpoint", fmt::format("the checkpoint covers {} of {} chunks", checkpoint_->size, last->size), at.checkpoint,
+          at.manifest_note);
     else if (checkpoint_->size > last->size || checkpoint_->root != last->root)
       add("checkpoint_mismatch", "the checkpoint and the final one in the manifest disagree", at.checkpoint, at.manifest_note);
   }
@@ -200,7 +211,9 @@ class BundleCheck {
     for (const FoundChunk& chunk : found_) {
       const KeyEpoch* epoch = find_epoch(manifest_, chunk.header->key_epoch);
       if (epoch == nullptr || chunk.header->sequence < epoch->first_sequence || epoch->epoch < before)
-        return add("manifest_altered", fmt::format("the manifest does not have key epoch {} of chunk {}: it is an older one", chunk.header->key_epoch, chunk.header->sequence),
+        return add("manifest_altered",
+                   fmt::format("the manifest does not have key epoch {} of chunk {}: it is an older one", chunk.header->key_epoch,
+                               chunk.header->sequence),
                    at.manifest, at.chunks);
       before = epoch->epoch;
     }
@@ -209,13 +222,15 @@ class BundleCheck {
   // What no signature covers: counts, and the hash against accidents.
   void check_rest(const BundleLayout& at) {
     if (header_.chunk_count != found_.size())
-      add("malformed", fmt::format("the header says {} chunks, the bundle holds {}", header_.chunk_count, found_.size()), 16, kBundleHeaderSize);
+      add("malformed", fmt::format("the header says {} chunks, the bundle holds {}", header_.chunk_count, found_.size()), 16,
+          kBundleHeaderSize);
     crypto::Blake3Hasher digest;
     auto update = [&](ByteView piece) { digest.update(piece); };
     bool read = in_.each(0, at.chunks, update);
     for (const FoundChunk& chunk : found_) read = read && in_.each(chunk.first_byte, chunk.first_byte + 4, update);
     read = read && in_.each(at.leaves, at.trailer + kBundleDigestOffset, update);
-    if (!read || digest.finish() != trailer_.digest) add("malformed", "bytes outside the chunks do not give the trailer's hash", at.trailer, in_.size());
+    if (!read || digest.finish() != trailer_.digest)
+      add("malformed", "bytes outside the chunks do not give the trailer's hash", at.trailer, in_.size());
   }
 
   BundleInput in_;
@@ -223,11 +238,11 @@ class BundleCheck {
   BundleHeader header_;
   BundleTrailer trailer_;
   Manifest manifest_;
-  std::optional<evidence::Checkpoint> checkpoint_;          // only when its signature holds
+  std::optional<evidence::Checkpoint> checkpoint_;  // only when its signature holds
   std::vector<Hash32> leaves_;
-  bool leaves_trusted_ = false;                             // they give the signed root
+  bool leaves_trusted_ = false;  // they give the signed root
   std::vector<FoundChunk> found_;
-  evidence::Tree tree_;                                     // over what was found
+  evidence::Tree tree_;  // over what was found
   VerifyReport report_;
 };
 

@@ -17,13 +17,11 @@ namespace {
 constexpr std::array<std::uint8_t, 4> kMagic{'L', 'C', 'H', 'K'};
 constexpr std::uint16_t kVersion = 1;
 constexpr std::size_t kBodyOffset = kChunkHeaderSize + crypto::kNonceSize;
-constexpr std::size_t kExpansionFreeBytes = 64 << 10;    // below this much plaintext the ratio does not matter
+constexpr std::size_t kExpansionFreeBytes = 64 << 10;  // below this much plaintext the ratio does not matter
 constexpr std::array<std::uint8_t, 4> kSkippableMagic{0x50, 0x2a, 0x4d, 0x18};
-constexpr std::size_t kSkippableHeader = 8;              // magic and length of a zstd skippable frame
+constexpr std::size_t kSkippableHeader = 8;  // magic and length of a zstd skippable frame
 
-std::unexpected<Error> malformed(const std::string& message) {
-  return std::unexpected(Error(ErrorKind::malformed, message));
-}
+std::unexpected<Error> malformed(const std::string& message) { return std::unexpected(Error(ErrorKind::malformed, message)); }
 
 bool expands_too_far(std::size_t plain, std::size_t compressed) {
   return plain > kExpansionFreeBytes && plain > compressed * kMaxExpansion;
@@ -71,7 +69,7 @@ std::size_t pad(std::vector<std::uint8_t>& frame, std::size_t size, std::size_t 
 
 struct ChunkSealer::State {
   ZSTD_CCtx* context = ZSTD_createCCtx();
-  std::vector<std::uint8_t> scratch;   // the compressed stream; kept, so a steady recording allocates only its results
+  std::vector<std::uint8_t> scratch;  // the compressed stream; kept, so a steady recording allocates only its results
   ~State() {
     ZSTD_freeCCtx(context);
     crypto::wipe(scratch);
@@ -89,8 +87,8 @@ ChunkSealer::~ChunkSealer() { delete state_; }
 
 SealedChunk ChunkSealer::seal(const SegmentInfo& info, ByteView records, const crypto::Secret32& chunk_key, RandomSource& random) {
   if (records.size() > kMaxChunkBytes)
-    throw Error(ErrorKind::too_large, fmt::format("seal chunk {} of session {}: {} bytes of records, at most {} are allowed",
-                                                  info.sequence, info.session.text(), records.size(), kMaxChunkBytes));
+    throw Error(ErrorKind::too_large, fmt::format("seal chunk {} of session {}: {} bytes of records, at most {} are allowed", info.sequence,
+                                                  info.session.text(), records.size(), kMaxChunkBytes));
   auto clock = std::chrono::steady_clock::now();
   SealedChunk out;
   ByteView body = records;
@@ -108,12 +106,19 @@ SealedChunk ChunkSealer::seal(const SegmentInfo& info, ByteView records, const c
   }
   out.times.compress_us = microseconds_since(clock);
 
-  out.header = {codec, info.session, info.sequence, info.key_epoch, static_cast<std::uint32_t>(records.size()),
-                static_cast<std::uint32_t>(body.size() + crypto::kTagSize), info.first_ms, info.last_ms, info.flags};
+  out.header = {codec,
+                info.session,
+                info.sequence,
+                info.key_epoch,
+                static_cast<std::uint32_t>(records.size()),
+                static_cast<std::uint32_t>(body.size() + crypto::kTagSize),
+                info.first_ms,
+                info.last_ms,
+                info.flags};
   const std::size_t total = stored_size(out.header);
   if (total > kMaxChunkBytes)
-    throw Error(ErrorKind::too_large, fmt::format("seal chunk {} of session {}: {} bytes stored, at most {} are allowed",
-                                                  info.sequence, info.session.text(), total, kMaxChunkBytes));
+    throw Error(ErrorKind::too_large, fmt::format("seal chunk {} of session {}: {} bytes stored, at most {} are allowed", info.sequence,
+                                                  info.session.text(), total, kMaxChunkBytes));
   out.stored.reserve(total);
   write_header(out.header, out.stored);
   out.stored.resize(total);
@@ -218,8 +223,8 @@ Bytes encode_leaf(const Leaf& leaf) {
 }
 
 Leaf leaf_of(const ChunkHeader& header, const Hash32& blake3) {
-  return {header.session, header.sequence, blake3, static_cast<std::uint32_t>(stored_size(header)),
-          header.first_ms, header.last_ms, header.flags};
+  return {header.session,  header.sequence, blake3,      static_cast<std::uint32_t>(stored_size(header)),
+          header.first_ms, header.last_ms,  header.flags};
 }
 
 }  // namespace lucid::recording

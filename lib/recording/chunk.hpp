@@ -14,25 +14,30 @@
 
 namespace lucid::recording {
 
-inline constexpr std::size_t kMaxChunkBytes = 16 << 20;     // stored, and plaintext of a segment
-inline constexpr std::size_t kMaxExpansion = 64;            // plaintext / compressed, above 64 KiB of plaintext
+inline constexpr std::size_t kMaxChunkBytes = 16 << 20;  // stored, and plaintext of a segment
+inline constexpr std::size_t kMaxExpansion = 64;         // plaintext / compressed, above 64 KiB of plaintext
 
 enum class ChunkCodec : std::uint8_t { none = 0, zstd = 1 };
 enum ChunkFlags : std::uint16_t {
-  kHasFullKeyframe = 1, kHasDiffKeyframe = 2, kLossy = 4, kGap = 8, kEnd = 16, kHasEvents = 32,
+  kHasFullKeyframe = 1,
+  kHasDiffKeyframe = 2,
+  kLossy = 4,
+  kGap = 8,
+  kEnd = 16,
+  kHasEvents = 32,
 };
 
 struct ChunkHeader {
   ChunkCodec codec = ChunkCodec::none;
   Id session;
-  std::uint64_t sequence = 0;                 // 0, 1, 2, ... within the session
+  std::uint64_t sequence = 0;  // 0, 1, 2, ... within the session
   std::uint32_t key_epoch = 0;
-  std::uint32_t plain_size = 0;               // of the record stream
-  std::uint32_t sealed_size = 0;              // ciphertext + tag
-  std::int64_t first_ms = 0, last_ms = 0;     // since the session start
+  std::uint32_t plain_size = 0;            // of the record stream
+  std::uint32_t sealed_size = 0;           // ciphertext + tag
+  std::int64_t first_ms = 0, last_ms = 0;  // since the session start
   std::uint16_t flags = 0;
 };
-inline constexpr std::size_t kChunkHeaderSize = 80;         // docs/formats/chunk.md
+inline constexpr std::size_t kChunkHeaderSize = 80;  // docs/formats/chunk.md
 inline std::size_t stored_size(const ChunkHeader& header) { return kChunkHeaderSize + 24 + header.sealed_size; }
 
 // What a segment says of itself; seal_chunk fills the rest.
@@ -43,12 +48,14 @@ struct SegmentInfo {
   std::int64_t first_ms = 0, last_ms = 0;
   std::uint16_t flags = 0;
 };
-struct StageTimes { std::int64_t compress_us = 0, encrypt_us = 0, hash_us = 0; };
+struct StageTimes {
+  std::int64_t compress_us = 0, encrypt_us = 0, hash_us = 0;
+};
 
 struct SealedChunk {
   ChunkHeader header;
-  Bytes stored;                               // the whole chunk as it is kept
-  Hash32 blake3{};                            // of `stored`
+  Bytes stored;     // the whole chunk as it is kept
+  Hash32 blake3{};  // of `stored`
   StageTimes times;
 };
 
@@ -82,7 +89,7 @@ struct Leaf {
   std::int64_t first_ms = 0, last_ms = 0;
   std::uint16_t flags = 0;
 };
-Bytes encode_leaf(const Leaf& leaf);           // the RFC 9162 leaf data; hash it with evidence::leaf_hash
+Bytes encode_leaf(const Leaf& leaf);  // the RFC 9162 leaf data; hash it with evidence::leaf_hash
 Leaf leaf_of(const ChunkHeader& header, const Hash32& blake3);
 
 }  // namespace lucid::recording

@@ -8,7 +8,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   using namespace lucid::recording;
   static const crypto::Secret32 key = [] {
     std::array<std::uint8_t, 32> bytes;
-    bytes.fill(0x42);   // of the golden files
+    bytes.fill(0x42);  // of the golden files
     return crypto::Secret32(bytes);
   }();
   const ByteView bytes(data, size);

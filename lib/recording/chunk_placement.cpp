@@ -22,7 +22,8 @@ struct FirstBytes {
 
 class Placement {
  public:
-  Placement(const std::vector<FoundChunk>& found, const Id& session, const std::vector<Hash32>* known, std::uint64_t count, std::uint64_t end)
+  Placement(const std::vector<FoundChunk>& found, const Id& session, const std::vector<Hash32>* known, std::uint64_t count,
+            std::uint64_t end)
       : found_(found), session_(session), end_(end), count_(std::min(count, kMaxPlaces)), present_(count_), taken_(count_) {
     identify(known);
   }
@@ -30,8 +31,10 @@ class Placement {
   std::vector<Finding> run() {
     for (std::size_t k = 0; k < found_.size() && findings_.size() < kMaxFindings; ++k) {
       const FoundChunk& chunk = found_[k];
-      if (place_[k]) placed(chunk, *place_[k]);
-      else stranger(chunk);
+      if (place_[k])
+        placed(chunk, *place_[k]);
+      else
+        stranger(chunk);
       while (expected_ < count_ && taken_[expected_]) ++expected_;
     }
     report_missing(count_, end_);
@@ -70,11 +73,16 @@ class Placement {
   void stranger(const FoundChunk& chunk) {
     bool foreign = chunk.header && chunk.header->session != session_;
     std::optional<std::uint64_t> place;
-    if (chunk.header && !foreign && chunk.header->sequence < count_ && free(chunk.header->sequence)) place = chunk.header->sequence;
-    else if (expected_ < count_ && free(expected_)) place = expected_;
-    if (foreign) add("foreign_chunk", fmt::format("a chunk of session {}", chunk.header->session.text()), chunk, place);
-    else if (place) add("chunk_altered", fmt::format("the bytes of chunk {} are not those that were recorded", *place), chunk, place);
-    else add("chunk_altered", "a chunk that was never recorded", chunk, std::nullopt);
+    if (chunk.header && !foreign && chunk.header->sequence < count_ && free(chunk.header->sequence))
+      place = chunk.header->sequence;
+    else if (expected_ < count_ && free(expected_))
+      place = expected_;
+    if (foreign)
+      add("foreign_chunk", fmt::format("a chunk of session {}", chunk.header->session.text()), chunk, place);
+    else if (place)
+      add("chunk_altered", fmt::format("the bytes of chunk {} are not those that were recorded", *place), chunk, place);
+    else
+      add("chunk_altered", "a chunk that was never recorded", chunk, std::nullopt);
     if (place) taken_[*place] = true;
   }
 
@@ -88,8 +96,9 @@ class Placement {
       std::uint64_t last = i;
       taken_[i] = true;
       while (last + 1 < limit && free(last + 1)) taken_[++last] = true;
-      findings_.push_back({"chunk_missing", i == last ? fmt::format("chunk {} is missing here", i) : fmt::format("chunks {} to {} are missing here", i, last),
-                           at, at, i});
+      findings_.push_back(
+          {"chunk_missing",
+           i == last ? fmt::format("chunk {} is missing here", i) : fmt::format("chunks {} to {} are missing here", i, last), at, at, i});
       i = last;
     }
     while (expected_ < limit && taken_[expected_]) ++expected_;
@@ -102,7 +111,7 @@ class Placement {
   const std::vector<FoundChunk>& found_;
   const Id& session_;
   std::uint64_t end_, count_;
-  std::uint64_t expected_ = 0;                              // the first place not yet accounted for
+  std::uint64_t expected_ = 0;  // the first place not yet accounted for
   std::vector<bool> present_, taken_;
   std::vector<std::optional<std::uint64_t>> place_;
   std::vector<Finding> findings_;

@@ -13,8 +13,8 @@ namespace lucid::recording {
 // A chunk as it was found in a bundle.
 struct FoundChunk {
   std::uint64_t first_byte = 0, last_byte = 0;
-  std::optional<ChunkHeader> header;          // absent: it could not be parsed
-  Hash32 leaf{};                              // RFC 9162 leaf hash; zero without a header
+  std::optional<ChunkHeader> header;  // absent: it could not be parsed
+  Hash32 leaf{};                      // RFC 9162 leaf hash; zero without a header
 };
 
 // Findings over `found` in the order of the file. `known`: the leaf hashes the signed root vouches for, or nullptr when

@@ -14,7 +14,8 @@ using namespace lucid::recording::fixture;
 
 namespace {
 
-const SegmentInfo kInfo{Id({0x01, 0x93, 0, 0, 0, 0, 0x70, 0, 0x80, 1, 2, 3, 4, 5, 6, 7}), 3, 1, 12'000, 16'999, kHasFullKeyframe | kHasEvents};
+const SegmentInfo kInfo{
+    Id({0x01, 0x93, 0, 0, 0, 0, 0x70, 0, 0x80, 1, 2, 3, 4, 5, 6, 7}), 3, 1, 12'000, 16'999, kHasFullKeyframe | kHasEvents};
 
 SealedChunk seal(ByteView records, std::uint64_t seed = 5) {
   SeededRandom random(seed);
@@ -70,7 +71,7 @@ TEST(Chunk, OneSealerSealsManySegmentsAlike) {
 TEST(Chunk, LeavesOutCompressionThatGainsLessThanTwoPercent) {
   EXPECT_EQ(seal(random_bytes(10'000, 1)).header.codec, ChunkCodec::none);
   EXPECT_EQ(seal(text_like(10'000, 1)).header.codec, ChunkCodec::zstd);
-  Bytes slightly = random_bytes(10'000, 1);               // 1 % of it compresses: not worth it
+  Bytes slightly = random_bytes(10'000, 1);  // 1 % of it compresses: not worth it
   std::fill_n(slightly.begin(), 100, std::uint8_t{0});
   EXPECT_EQ(seal(slightly).header.codec, ChunkCodec::none);
   std::fill_n(slightly.begin(), 400, std::uint8_t{0});
@@ -90,7 +91,7 @@ TEST(Chunk, ExtremeCompressionStaysWithinTheExpansionLimit) {
 TEST(Chunk, RefusesToSealMoreThanAChunkMayHold) {
   SeededRandom random(1);
   EXPECT_THROW(ChunkSealer().seal(kInfo, Bytes(kMaxChunkBytes + 1), key_of(1), random), Error);
-  EXPECT_THROW(ChunkSealer().seal(kInfo, random_bytes(kMaxChunkBytes, 1), key_of(1), random), Error);   // header and tag do not fit
+  EXPECT_THROW(ChunkSealer().seal(kInfo, random_bytes(kMaxChunkBytes, 1), key_of(1), random), Error);  // header and tag do not fit
 }
 
 TEST(Chunk, EveryAlteredByteIsRefused) {
@@ -125,16 +126,16 @@ TEST(Chunk, EveryTruncationIsMalformed) {
 TEST(ChunkHeader, RefusesSizesThatNoChunkHas) {
   const Bytes zstd = seal(text_like(100'000, 1)).stored, none = seal(random_bytes(100, 1)).stored;
   ASSERT_TRUE(parse_chunk_header(zstd));
-  EXPECT_FALSE(parse_chunk_header(with_u32(zstd, 36, kMaxChunkBytes + 1)));       // plain
-  EXPECT_FALSE(parse_chunk_header(with_u32(zstd, 40, 0)));                        // sealed: less than a tag
-  EXPECT_FALSE(parse_chunk_header(with_u32(zstd, 40, 16)));                       // nothing compressed
+  EXPECT_FALSE(parse_chunk_header(with_u32(zstd, 36, kMaxChunkBytes + 1)));  // plain
+  EXPECT_FALSE(parse_chunk_header(with_u32(zstd, 40, 0)));                   // sealed: less than a tag
+  EXPECT_FALSE(parse_chunk_header(with_u32(zstd, 40, 16)));                  // nothing compressed
   EXPECT_FALSE(parse_chunk_header(with_u32(zstd, 40, kMaxChunkBytes)));
   EXPECT_FALSE(parse_chunk_header(with_u32(zstd, 40, 0xffffffff)));
-  EXPECT_FALSE(parse_chunk_header(with_u32(zstd, 40, 16 + 100'000 / 64)));        // more than 64-fold
+  EXPECT_FALSE(parse_chunk_header(with_u32(zstd, 40, 16 + 100'000 / 64)));  // more than 64-fold
   EXPECT_TRUE(parse_chunk_header(with_u32(zstd, 40, 16 + 100'000 / 64 + 1)));
-  EXPECT_FALSE(parse_chunk_header(with_u32(none, 36, 101)));                      // uncompressed sizes disagree
+  EXPECT_FALSE(parse_chunk_header(with_u32(none, 36, 101)));  // uncompressed sizes disagree
   Bytes early = none;
-  early[55] = 0x80;                                                               // first_ms below zero
+  early[55] = 0x80;  // first_ms below zero
   EXPECT_FALSE(parse_chunk_header(early));
 }
 
@@ -167,14 +168,17 @@ TEST(Chunk, OpensWithLibsodiumZstdAndB3sum) {
     ByteView stored = chunk.stored;
     Bytes compressed(chunk.header.sealed_size);
     unsigned long long size = 0;
-    ASSERT_EQ(crypto_aead_xchacha20poly1305_ietf_decrypt(compressed.data(), &size, nullptr, stored.data() + 104, stored.size() - 104, stored.data(), 80,
-                                                         stored.data() + 80, key_of(0x42).bytes().data()), 0);
+    ASSERT_EQ(crypto_aead_xchacha20poly1305_ietf_decrypt(compressed.data(), &size, nullptr, stored.data() + 104, stored.size() - 104,
+                                                         stored.data(), 80, stored.data() + 80, key_of(0x42).bytes().data()),
+              0);
     compressed.resize(size);
     const std::string file = dir.path() + "/chunk", frame = dir.path() + "/frame.zst";
     system_files().replace_file(file, stored);
     system_files().replace_file(frame, compressed);
-    if (chunk.header.codec == ChunkCodec::zstd) EXPECT_TRUE(output_of("zstd -d -c -q " + frame) == as_text(plain));
-    else EXPECT_TRUE(compressed == plain);
+    if (chunk.header.codec == ChunkCodec::zstd)
+      EXPECT_TRUE(output_of("zstd -d -c -q " + frame) == as_text(plain));
+    else
+      EXPECT_TRUE(compressed == plain);
     EXPECT_EQ(output_of("b3sum --no-names " + file), to_hex(chunk.blake3) + "\n");
   }
 }

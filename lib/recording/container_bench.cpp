@@ -30,9 +30,12 @@ Bytes tiles(std::uint64_t seed) {
   Bytes out;
   while (out.size() < kSegment) {
     auto b = random.array<64>();
-    if (b[0] < 120) out.insert(out.end(), b[1] + 8u, b[2]);
-    else if (b[0] < 220) for (int i = 0; i < 8; ++i) out.insert(out.end(), b.begin() + 8, b.begin() + 12 + b[3] % 16);
-    else out.insert(out.end(), b.begin(), b.end());
+    if (b[0] < 120)
+      out.insert(out.end(), b[1] + 8u, b[2]);
+    else if (b[0] < 220)
+      for (int i = 0; i < 8; ++i) out.insert(out.end(), b.begin() + 8, b.begin() + 12 + b[3] % 16);
+    else
+      out.insert(out.end(), b.begin(), b.end());
   }
   out.resize(kSegment);
   return out;
@@ -109,8 +112,10 @@ void report(const char* name, const Bytes& plain) {
   };
   auto t = medians({seal, calls, open, verify});
   const double mib = static_cast<double>(plain.size()) / (1 << 20), stored_gb = static_cast<double>(chunk.stored.size()) / 1e9;
-  std::printf("%-12s stored %7zu B  seal %7.1f MiB/s (%6.1f chunks/s)  bare calls %7.1f MiB/s  ratio %5.1f %%  open %7.1f MiB/s  verify %5.2f GB/s\n", name,
-              chunk.stored.size(), mib / t[0], 1 / t[0], mib / t[1], 100 * t[1] / t[0], mib / t[2], stored_gb / t[3]);
+  std::printf(
+      "%-12s stored %7zu B  seal %7.1f MiB/s (%6.1f chunks/s)  bare calls %7.1f MiB/s  ratio %5.1f %%  open %7.1f MiB/s  verify %5.2f "
+      "GB/s\n",
+      name, chunk.stored.size(), mib / t[0], 1 / t[0], mib / t[1], 100 * t[1] / t[0], mib / t[2], stored_gb / t[3]);
 }
 
 }  // namespace

@@ -42,8 +42,8 @@ inline crypto::Secret32 key_of(std::uint8_t byte) {
 struct RecordingShape {
   std::uint64_t seed = 1;
   std::size_t chunks = 5;
-  std::vector<std::uint64_t> epochs_at{0};         // first sequences
-  bool ended = true;                               // the last chunk has the end flag, the manifest a final checkpoint
+  std::vector<std::uint64_t> epochs_at{0};  // first sequences
+  bool ended = true;                        // the last chunk has the end flag, the manifest a final checkpoint
   std::size_t plain_size = 300;
   bool compressible = true;
 };
@@ -67,9 +67,15 @@ class SampleRecording {
         manifest.epochs.push_back(std::move(fresh.epoch));
         ratchet.emplace(std::move(fresh.ratchet));
       }
-      plain.push_back(shape.compressible ? text_like(shape.plain_size, shape.seed * 1000 + i) : random_bytes(shape.plain_size, shape.seed * 1000 + i));
-      SegmentInfo info{manifest.session, i, manifest.epochs.back().epoch, static_cast<std::int64_t>(i) * 1000, static_cast<std::int64_t>(i) * 1000 + 999,
-                       static_cast<std::uint16_t>(kHasEvents | (i == 0 ? kHasFullKeyframe : 0) | (shape.ended && i + 1 == shape.chunks ? kEnd : 0))};
+      plain.push_back(shape.compressible ? text_like(shape.plain_size, shape.seed * 1000 + i)
+                                         : random_bytes(shape.plain_size, shape.seed * 1000 + i));
+      SegmentInfo info{
+          manifest.session,
+          i,
+          manifest.epochs.back().epoch,
+          static_cast<std::int64_t>(i) * 1000,
+          static_cast<std::int64_t>(i) * 1000 + 999,
+          static_cast<std::uint16_t>(kHasEvents | (i == 0 ? kHasFullKeyframe : 0) | (shape.ended && i + 1 == shape.chunks ? kEnd : 0))};
       auto key = ratchet->chunk_key(i - manifest.epochs.back().first_sequence);
       SealedChunk sealed = sealer.seal(info, plain.back(), key, random_);
       tree.append(evidence::leaf_hash(encode_leaf(leaf_of(sealed.header, sealed.blake3))));
@@ -85,7 +91,8 @@ class SampleRecording {
   std::string manifest_note() const { return sign_manifest(manifest_text, signing); }
 
   Bytes bundle() const { return bundle_of(manifest_text, chunks, checkpoint(chunks.size()), manifest_note()); }
-  static Bytes bundle_of(std::string_view manifest_text, const std::vector<Bytes>& chunks, std::string_view checkpoint, std::string_view note) {
+  static Bytes bundle_of(std::string_view manifest_text, const std::vector<Bytes>& chunks, std::string_view checkpoint,
+                         std::string_view note) {
     Bytes out;
     BundleWriter writer([&](ByteView bytes) { out.insert(out.end(), bytes.begin(), bytes.end()); }, manifest_text, chunks.size());
     for (const Bytes& chunk : chunks) writer.chunk(chunk);
@@ -96,7 +103,7 @@ class SampleRecording {
   crypto::SigningKey signing;
   crypto::BoxKey auditor;
   Manifest manifest;
-  std::string running_manifest_text;               // as it was before the end
+  std::string running_manifest_text;  // as it was before the end
   std::string manifest_text;
   std::vector<Bytes> plain, chunks;
   evidence::Tree tree;

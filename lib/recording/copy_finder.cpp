@@ -9,15 +9,15 @@
 namespace lucid::recording {
 namespace {
 
-constexpr int kVoteStrip = 64;                   // pixels across a strip whose lines are compared by hash
-constexpr int kStrip = 32;                       // pixels across a strip when verifying
-constexpr std::int64_t kMinSearchArea = 16384;   // changed pixels below which a copy cannot pay for its search
+constexpr int kVoteStrip = 64;                  // pixels across a strip whose lines are compared by hash
+constexpr int kStrip = 32;                      // pixels across a strip when verifying
+constexpr std::int64_t kMinSearchArea = 16384;  // changed pixels below which a copy cannot pay for its search
 constexpr std::int64_t kMinCopyArea = 512;
 constexpr int kMinLines = 4;
 constexpr int kMinVotes = 8;
 constexpr int kMaxBackoff = 6;
-constexpr std::size_t kMaxSearched = 4;          // grabs a frame
-constexpr std::size_t kMaxCopies = 256;          // a frame
+constexpr std::size_t kMaxSearched = 4;  // grabs a frame
+constexpr std::size_t kMaxCopies = 256;  // a frame
 
 struct Shift {
   int dx = 0, dy = 0;
@@ -94,9 +94,12 @@ void vote(std::vector<Line>& before, std::vector<Line>& now, std::vector<int>& v
   keep_unique(before);
   keep_unique(now);
   for (std::size_t i = 0, j = 0; i < before.size() && j < now.size();) {
-    if (before[i].hash < now[j].hash) ++i;
-    else if (now[j].hash < before[i].hash) ++j;
-    else ++votes[static_cast<std::size_t>(now[j++].position - before[i++].position + span)];
+    if (before[i].hash < now[j].hash)
+      ++i;
+    else if (now[j].hash < before[i].hash)
+      ++j;
+    else
+      ++votes[static_cast<std::size_t>(now[j++].position - before[i++].position + span)];
   }
 }
 
@@ -162,9 +165,9 @@ struct Strip {
   std::vector<std::uint8_t> matches, changed;
 };
 struct Block {
-  int first, last;               // strips, inclusive; the last one that has changes of its own
-  int top, bottom;               // rows, bottom exclusive
-  bool open;                     // may still grow to the right
+  int first, last;  // strips, inclusive; the last one that has changes of its own
+  int top, bottom;  // rows, bottom exclusive
+  bool open;        // may still grow to the right
 };
 
 bool all(const std::vector<std::uint8_t>& rows, int from, int to) {
@@ -278,7 +281,8 @@ std::vector<CopyFinder::Found> CopyFinder::find(const Screen& old, std::span<con
     --skip_;
     return out;
   }
-  std::stable_sort(candidates.begin(), candidates.end(), [](const Candidate& a, const Candidate& b) { return a.area.area() > b.area.area(); });
+  std::stable_sort(candidates.begin(), candidates.end(),
+                   [](const Candidate& a, const Candidate& b) { return a.area.area() > b.area.area(); });
   if (candidates.size() > kMaxSearched) candidates.resize(kMaxSearched);
   for (const Candidate& candidate : candidates) {
     const Shift shift = find_shift(old, changes[candidate.change], candidate.area);

@@ -15,7 +15,7 @@ namespace lucid::recording {
 class CopyFinder {
  public:
   struct Screen {
-    const std::uint32_t* pixels;               // the picture before this frame
+    const std::uint32_t* pixels;  // the picture before this frame
     int width, height;
   };
   // One grab, inside the screen, and the rectangles in it that differ from the old picture (screen coordinates).
@@ -25,12 +25,12 @@ class CopyFinder {
   };
   struct Found {
     Copy copy;
-    std::size_t change;                        // in whose grab the copied pixels stand
+    std::size_t change;  // in whose grab the copied pixels stand
   };
   std::vector<Found> find(const Screen& old, std::span<const Change> changes, std::span<const MoveHint> hints);
 
  private:
-  int failures_ = 0, skip_ = 0;                // searches that found nothing make the next ones rarer
+  int failures_ = 0, skip_ = 0;  // searches that found nothing make the next ones rarer
 };
 
 }  // namespace lucid::recording

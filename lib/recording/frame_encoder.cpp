@@ -17,8 +17,8 @@ namespace {
 using layout::kTile;
 using TileHash = std::array<std::uint8_t, 16>;
 
-constexpr std::int64_t kActivityCapMs = 1000;   // a pause longer than this counts as so much activity
-constexpr int kMinJpegSide = 16;                // smaller changes are cheaper lossless
+constexpr std::int64_t kActivityCapMs = 1000;  // a pause longer than this counts as so much activity
+constexpr int kMinJpegSide = 16;               // smaller changes are cheaper lossless
 
 const std::uint32_t* at(const PixelView& v, int x, int y) {
   return v.pixels + static_cast<std::size_t>(y - v.area.y) * v.stride + static_cast<std::size_t>(x - v.area.x);
@@ -27,8 +27,8 @@ const std::uint32_t* at(const PixelView& v, int x, int y) {
 // What one grab changes in one tile.
 struct Cell {
   std::size_t tile, grab;
-  Rect part;                    // of the tile, inside the grab
-  Rect changed;                 // screen coordinates; empty: nothing (any more)
+  Rect part;     // of the tile, inside the grab
+  Rect changed;  // screen coordinates; empty: nothing (any more)
 };
 
 // Joins rectangles that are no dearer together than apart.
@@ -53,12 +53,12 @@ struct FrameEncoder::State {
 
   EncoderConfig config;
   int width = 0, height = 0, columns = 0, rows = 0;
-  std::vector<std::uint32_t> picture;           // as recorded
-  std::vector<TileHash> full_hashes;            // of the last full keyframe's tiles
-  bool needs_full = true;                       // no picture to compare with
+  std::vector<std::uint32_t> picture;  // as recorded
+  std::vector<TileHash> full_hashes;   // of the last full keyframe's tiles
+  bool needs_full = true;              // no picture to compare with
   std::uint32_t number = 0, full_number = 0;
-  std::size_t full_bytes = 0;                   // of the last full keyframe
-  std::int64_t since_full_ms = 0, since_keyframe_ms = 0, last_frame_ms = 0;   // the first two count activity only
+  std::size_t full_bytes = 0;                                                // of the last full keyframe
+  std::int64_t since_full_ms = 0, since_keyframe_ms = 0, last_frame_ms = 0;  // the first two count activity only
   HotTiles hot;
   CopyFinder copies;
   TileCoder coder;
@@ -179,7 +179,9 @@ std::uint64_t FrameEncoder::State::take_full_screen(const std::vector<PixelView>
     // Held back and lossy tiles differ from the screen on purpose.
     if (!needs_full && hot.held(cell.tile).empty() && hot.lossy(cell.tile).empty()) {
       const Rect& c = cell.changed;
-      missed += tile_difference(recording::at(grabs[cell.grab], c.x, c.y), grabs[cell.grab].stride, at(c.x, c.y), stride(), c.width, c.height).pixels;
+      missed +=
+          tile_difference(recording::at(grabs[cell.grab], c.x, c.y), grabs[cell.grab].stride, at(c.x, c.y), stride(), c.width, c.height)
+              .pixels;
     }
     take(cell.changed, grabs[cell.grab]);
   }
@@ -245,10 +247,12 @@ bool FrameEncoder::State::put_copies(const std::vector<PixelView>& grabs, std::s
   const bool one_grab = std::all_of(found.begin(), found.end(), [&](const auto& f) { return f.change == found[0].change; });
   for (Cell& cell : cells) {
     const bool copied = one_grab && cell.grab == found[0].change && std::any_of(found.begin(), found.end(), [&](const auto& f) {
-      return contains({f.copy.to_x, f.copy.to_y, f.copy.from.width, f.copy.from.height}, cell.changed);
-    });
-    if (copied) cell.changed = {};
-    else compare(cell, grabs[cell.grab]);
+                          return contains({f.copy.to_x, f.copy.to_y, f.copy.from.width, f.copy.from.height}, cell.changed);
+                        });
+    if (copied)
+      cell.changed = {};
+    else
+      compare(cell, grabs[cell.grab]);
   }
   return true;
 }
@@ -294,7 +298,8 @@ bool FrameEncoder::State::put_changes(const std::vector<PixelView>& grabs, std::
     }
     const bool was_hot = !repair[tile] && hot.hot(tile, ms);
     std::vector<Rect> areas;
-    if (repair[tile]) areas.push_back(area);
+    if (repair[tile])
+      areas.push_back(area);
     else
       for (std::size_t k = begin; k < i; ++k) add_parts(areas, cells[k], grabs[cells[k].grab]);
     merge(areas);
@@ -318,7 +323,8 @@ FrameEncoder::~FrameEncoder() = default;
 
 void FrameEncoder::resize(int width, int height, std::int64_t ms, Bytes& records) {
   if (!layout::screen_ok(width, height))
-    throw Error(ErrorKind::invalid, "screen_size", "record a screen of " + std::to_string(width) + "x" + std::to_string(height) + " pixels: out of range");
+    throw Error(ErrorKind::invalid, "screen_size",
+                "record a screen of " + std::to_string(width) + "x" + std::to_string(height) + " pixels: out of range");
   State& s = *state_;
   s.width = width;
   s.height = height;

@@ -32,19 +32,19 @@ enum class Digests { off, keyframes, all };
 
 struct EncoderConfig {
   Digests digests = Digests::keyframes;
-  std::int64_t full_keyframe_ms = 600'000;     // of activity
-  std::int64_t diff_keyframe_ms = 60'000;      // of activity
-  std::uint64_t max_rate = 200'000;            // bytes of picture records a second before hot tiles are slowed
+  std::int64_t full_keyframe_ms = 600'000;  // of activity
+  std::int64_t diff_keyframe_ms = 60'000;   // of activity
+  std::uint64_t max_rate = 200'000;         // bytes of picture records a second before hot tiles are slowed
   bool jpeg_for_hot_tiles = false;
 };
 
 struct EncodeResult {
-  bool frame = false;                          // something changed and a FrameEnd was written
+  bool frame = false;  // something changed and a FrameEnd was written
   bool keyframe = false;
-  std::uint32_t number = 0;                    // of the frame written
-  std::uint64_t missed_damage_pixels = 0;      // found by a keyframe's full comparison only
-  bool slowed = false;                         // hot tiles are being held back to meet the byte budget
-  std::size_t bytes = 0;                       // appended
+  std::uint32_t number = 0;                // of the frame written
+  std::uint64_t missed_damage_pixels = 0;  // found by a keyframe's full comparison only
+  bool slowed = false;                     // hot tiles are being held back to meet the byte budget
+  std::size_t bytes = 0;                   // appended
 };
 
 class FrameEncoder {

@@ -10,7 +10,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     auto record = reader.next();
     if (!record || !*record) break;
     // Large screens are legal but only slow the fuzzer down.
-    if (const ScreenSize* screen = std::get_if<ScreenSize>(&(*record)->payload); screen != nullptr && screen->width * screen->height > 1 << 18) break;
+    if (const ScreenSize* screen = std::get_if<ScreenSize>(&(*record)->payload);
+        screen != nullptr && screen->width * screen->height > 1 << 18)
+      break;
     const auto closed = player.apply(**record);
     if (closed && *closed)
       for (std::uint32_t pixel : player.picture().pixels) sum += pixel;

@@ -5,8 +5,8 @@
 namespace lucid::recording {
 namespace {
 
-constexpr std::uint32_t kCheap = 1024;           // typed text stays below: it never waits
-constexpr double kMaxDebtSeconds = 7;            // so that an old burst is forgiven soon
+constexpr std::uint32_t kCheap = 1024;  // typed text stays below: it never waits
+constexpr double kMaxDebtSeconds = 7;   // so that an old burst is forgiven soon
 constexpr std::int64_t kMinIntervalMs = 250, kMaxIntervalMs = 2000;
 
 }  // namespace
@@ -30,9 +30,7 @@ void HotTiles::begin_frame(std::int64_t ms) {
   refilled_ms_ = std::max(refilled_ms_, ms);
 }
 
-void HotTiles::spend(std::size_t bytes) {
-  tokens_ = std::max(tokens_ - static_cast<double>(bytes), -kMaxDebtSeconds * max_rate_);
-}
+void HotTiles::spend(std::size_t bytes) { tokens_ = std::max(tokens_ - static_cast<double>(bytes), -kMaxDebtSeconds * max_rate_); }
 
 void HotTiles::changed(std::size_t tile, std::int64_t ms) {
   Tile& t = tiles_[tile];

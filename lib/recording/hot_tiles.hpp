@@ -13,7 +13,7 @@ namespace lucid::recording {
 
 class HotTiles {
  public:
-  static constexpr std::int64_t kStillMs = 1000;     // a lossy tile is repaired once still for so long
+  static constexpr std::int64_t kStillMs = 1000;  // a lossy tile is repaired once still for so long
 
   explicit HotTiles(std::uint64_t max_rate) : max_rate_(static_cast<double>(max_rate)), tokens_(max_rate_) {}
 
@@ -21,7 +21,7 @@ class HotTiles {
   // Everything on the screen was just written losslessly.
   void all_written();
 
-  void begin_frame(std::int64_t ms);                  // refills the budget, decides whether waiting tiles go now
+  void begin_frame(std::int64_t ms);  // refills the budget, decides whether waiting tiles go now
   void spend(std::size_t bytes);
   // Tiles were made to wait a moment ago.
   bool slowed(std::int64_t ms) const { return next_ != 0 && ms < next_ + 1000; }
@@ -45,20 +45,20 @@ class HotTiles {
   // Whether any tile may wait or be lossy; settle() looks again.
   bool pending() const { return pending_; }
   void settle();
-  std::int64_t due_ms() const;                        // 0: nothing waits
+  std::int64_t due_ms() const;  // 0: nothing waits
   std::vector<Rect> due_areas() const;
 
  private:
-  static constexpr std::size_t kChanges = 5;          // in the last second make a tile hot
+  static constexpr std::size_t kChanges = 5;  // in the last second make a tile hot
   struct Tile {
-    std::array<std::int64_t, kChanges> changes{};     // times of the last changes plus one, a ring; 0: none
+    std::array<std::int64_t, kChanges> changes{};  // times of the last changes plus one, a ring; 0: none
     std::uint8_t next = 0;
-    std::uint32_t cost = 0;                           // bytes when last written
+    std::uint32_t cost = 0;  // bytes when last written
     std::int64_t changed_ms = 0;
     Rect held, lossy;
   };
   double max_rate_, tokens_;
-  std::int64_t refilled_ms_ = 0, next_ = 0;            // next_: when waiting tiles go
+  std::int64_t refilled_ms_ = 0, next_ = 0;  // next_: when waiting tiles go
   bool go_ = true, pending_ = false;
   std::vector<Tile> tiles_;
 };

@@ -29,8 +29,7 @@ NewEpoch start_epoch(std::uint32_t number, std::uint64_t first_sequence, const s
                      RandomSource& random) {
   crypto::Secret32 k0 = crypto::Secret32::random(random);
   KeyEpoch epoch{number, first_sequence, {}};
-  for (const auto& recipient : recipients)
-    epoch.keys.push_back({recipient.fingerprint(), crypto::seal_to(recipient, k0.bytes(), random)});
+  for (const auto& recipient : recipients) epoch.keys.push_back({recipient.fingerprint(), crypto::seal_to(recipient, k0.bytes(), random)});
   return {std::move(epoch), Ratchet(std::move(k0))};
 }
 

@@ -33,8 +33,8 @@ class Ratchet {
 };
 
 struct SealedKey {
-  std::string recipient;                      // fingerprint of the recipient's public key
-  Bytes sealed_k0;                            // crypto::seal_to(recipient, k0)
+  std::string recipient;  // fingerprint of the recipient's public key
+  Bytes sealed_k0;        // crypto::seal_to(recipient, k0)
 };
 struct KeyEpoch {
   std::uint32_t epoch = 0;
@@ -43,8 +43,12 @@ struct KeyEpoch {
 };
 
 // Starts an epoch: its public part and the ratchet at position 0.
-struct NewEpoch { KeyEpoch epoch; Ratchet ratchet; };
-NewEpoch start_epoch(std::uint32_t number, std::uint64_t first_sequence, const std::vector<crypto::BoxPublicKey>& recipients, RandomSource& random);
+struct NewEpoch {
+  KeyEpoch epoch;
+  Ratchet ratchet;
+};
+NewEpoch start_epoch(std::uint32_t number, std::uint64_t first_sequence, const std::vector<crypto::BoxPublicKey>& recipients,
+                     RandomSource& random);
 // The ratchet of an epoch from its start, when `key` is one of the epoch's recipients: for reading chunks in order.
 // Its chunk i is the chunk of sequence epoch.first_sequence + i.
 std::optional<Ratchet> recover_ratchet(const KeyEpoch& epoch, const crypto::BoxKey& key);

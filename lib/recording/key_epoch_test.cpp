@@ -28,11 +28,11 @@ TEST(Ratchet, SkipsAheadToTheSameKeys) {
 TEST(Ratchet, NeverGoesBack) {
   Ratchet ratchet(key_of(1));
   ratchet.chunk_key(7);
-  ratchet.chunk_key(7);                              // the same chunk again, as a retry needs
+  ratchet.chunk_key(7);  // the same chunk again, as a retry needs
   EXPECT_THROW(ratchet.chunk_key(6), Error);
   ratchet.advance_past(7);
   EXPECT_THROW(ratchet.chunk_key(7), Error);
-  ratchet.advance_past(3);                           // long gone: nothing happens
+  ratchet.advance_past(3);  // long gone: nothing happens
   EXPECT_EQ(ratchet.position(), 8u);
 }
 
@@ -59,11 +59,11 @@ TEST(KeyEpoch, EveryRecipientAndNobodyElseRecoversTheKeys) {
     EXPECT_TRUE(recover_ratchet(epoch, *who)->chunk_key(23).equals(key));
   }
   EXPECT_FALSE(recover_chunk_key(epoch, 123, stranger));
-  EXPECT_FALSE(recover_chunk_key(epoch, 99, auditor));               // before the epoch
-  EXPECT_FALSE(recover_chunk_key(epoch, UINT64_MAX, auditor));       // farther than any recording
-  epoch.keys[1].recipient = stranger.public_key().fingerprint();     // a false name does not open anything
+  EXPECT_FALSE(recover_chunk_key(epoch, 99, auditor));            // before the epoch
+  EXPECT_FALSE(recover_chunk_key(epoch, UINT64_MAX, auditor));    // farther than any recording
+  epoch.keys[1].recipient = stranger.public_key().fingerprint();  // a false name does not open anything
   EXPECT_FALSE(recover_chunk_key(epoch, 123, stranger));
-  epoch.keys.clear();                                                // crypto-shredded
+  epoch.keys.clear();  // crypto-shredded
   EXPECT_FALSE(recover_chunk_key(epoch, 123, playback));
 }
 

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <limits>
 
-#include <boost/json/serialize.hpp>
 #include <fmt/format.h>
+#include <boost/json/serialize.hpp>
 
 #include "lib/crypto/hash.hpp"
 #include "lib/evidence/checkpoint.hpp"
@@ -20,7 +20,7 @@ constexpr std::size_t kMaxEpochs = 10'000;
 constexpr std::size_t kMaxRecipients = 256;
 constexpr std::size_t kMaxNoteCharacters = 64 << 10;
 constexpr std::size_t kSealedKeySize = 32 + crypto::kSealOverhead;
-constexpr std::int64_t kMaxWallMs = 1ll << 53;   // what a JSON number holds exactly
+constexpr std::int64_t kMaxWallMs = 1ll << 53;  // what a JSON number holds exactly
 
 // The node's name becomes part of the signing key's name, where C2SP signed notes allow neither spaces nor '+'.
 bool is_node_name(std::string_view name) {
@@ -39,8 +39,10 @@ SealedKey read_key(const json::value& value, const std::string& pointer) {
   SealedKey key;
   key.recipient = in.text("recipient", {.min = 16, .max = 16});
   auto sealed = from_base64url(in.text("sealed_k0", {.min = 1, .max = 200}));
-  if (!sealed || sealed->size() != kSealedKeySize) in.refuse("sealed_k0", "must be base64url of a sealed 32-byte key");
-  else key.sealed_k0 = std::move(*sealed);
+  if (!sealed || sealed->size() != kSealedKeySize)
+    in.refuse("sealed_k0", "must be base64url of a sealed 32-byte key");
+  else
+    key.sealed_k0 = std::move(*sealed);
   ignore_unknown(in, value);
   in.finish();
   return key;
@@ -53,7 +55,8 @@ KeyEpoch read_epoch(const json::value& value, const std::string& pointer) {
   epoch.first_sequence = static_cast<std::uint64_t>(in.integer("first_sequence", 0, std::numeric_limits<std::int64_t>::max()));
   const json::value* keys = in.raw("keys");
   const json::array* list = keys != nullptr ? keys->if_array() : nullptr;
-  if (list == nullptr || list->size() > kMaxRecipients) in.refuse("keys", fmt::format("must be an array of at most {}", kMaxRecipients));
+  if (list == nullptr || list->size() > kMaxRecipients)
+    in.refuse("keys", fmt::format("must be an array of at most {}", kMaxRecipients));
   else
     for (std::size_t i = 0; i < list->size(); ++i) epoch.keys.push_back(read_key((*list)[i], fmt::format("{}/keys/{}", pointer, i)));
   ignore_unknown(in, value);
@@ -86,16 +89,20 @@ Manifest read(const json::value& value) {
   in.integer("version", kVersion, kVersion);
   Manifest manifest;
   auto session = Id::parse(in.text("session", {.min = 36, .max = 36}));
-  if (!session) in.refuse("session", "must be a session id");
-  else manifest.session = *session;
+  if (!session)
+    in.refuse("session", "must be a session id");
+  else
+    manifest.session = *session;
   manifest.node = in.text("node", {.min = 1, .max = 255});
   if (!is_node_name(manifest.node)) in.refuse("node", "must be printable ASCII without space, '+' and '/'");
   manifest.started_wall_ms = in.integer("started_wall_ms", 0, kMaxWallMs);
   manifest.codec = in.text("codec", {.min = 1, .max = 32});
   manifest.name = in.text_or("name", {}, {.min = 0, .max = 1024});
   if (const json::value* options = in.raw("options")) {
-    if (const json::object* object = options->if_object()) manifest.options = *object;
-    else in.refuse("options", "must be a JSON object");
+    if (const json::object* object = options->if_object())
+      manifest.options = *object;
+    else
+      in.refuse("options", "must be a JSON object");
   }
   manifest.epochs = read_epochs(in);
   manifest.checkpoint_key = in.text("checkpoint_key", {.min = 1, .max = 200});
@@ -167,7 +174,8 @@ Expected<void> verify_manifest(std::string_view text, std::string_view note, con
   if (!manifest) return std::unexpected(manifest.error());
   auto altered = [](const std::string& message) { return std::unexpected(Error(ErrorKind::corrupt, "manifest_altered", message)); };
   auto opened = open_session_note(note, note_origin(*manifest), key);
-  if (!opened && opened.error().code() == "checkpoint_mismatch") return altered(std::string("the manifest is another one's: ") + opened.error().what());
+  if (!opened && opened.error().code() == "checkpoint_mismatch")
+    return altered(std::string("the manifest is another one's: ") + opened.error().what());
   if (!opened) return std::unexpected(opened.error());
   if (opened->size != 1 || opened->root != evidence::leaf_hash(as_bytes(text)) ||
       opened->extensions != std::vector<std::string>{digest_line(text)})

@@ -17,14 +17,14 @@ namespace lucid::recording {
 
 struct Manifest {
   Id session;
-  std::string node;                           // origin of checkpoints: lucid/<node>/session/<id>
-  std::int64_t started_wall_ms = 0;           // wall clock at session millisecond 0
+  std::string node;                  // origin of checkpoints: lucid/<node>/session/<id>
+  std::int64_t started_wall_ms = 0;  // wall clock at session millisecond 0
   std::string codec = "tiles";
-  std::string name;                           // as the user called the session
-  json::object options;                       // recording options as they were asked for
-  std::vector<KeyEpoch> epochs;               // ascending by first_sequence
-  std::string checkpoint_key;                 // crypto::VerifyKey::text of the key that signs checkpoints
-  std::string final_checkpoint;               // signed note, empty while the recording runs
+  std::string name;              // as the user called the session
+  json::object options;          // recording options as they were asked for
+  std::vector<KeyEpoch> epochs;  // ascending by first_sequence
+  std::string checkpoint_key;    // crypto::VerifyKey::text of the key that signs checkpoints
+  std::string final_checkpoint;  // signed note, empty while the recording runs
 };
 
 inline constexpr std::size_t kMaxManifestBytes = 4 << 20;

@@ -44,13 +44,23 @@ TEST(Manifest, IgnoresMembersOfLaterWriters) {
 
 TEST(Manifest, RefusesWhatItCannotTrust) {
   const std::string& good = sample().manifest_text;
-  const std::pair<const char*, const char*> wrong[] = {
-      {"lucid-manifest", "other-manifest"}, {"\"version\":1", "\"version\":2"}, {"\"version\":1,", ""},
-      {"\"node\":\"pi-five\"", "\"node\":\"pi five\""}, {"\"node\":\"pi-five\"", "\"node\":\"a+b\""}, {"\"node\":\"pi-five\"", "\"node\":\"../x\""},
-      {"\"node\":\"pi-five\"", "\"node\":\"\""}, {"\"started_wall_ms\":1700000000000", "\"started_wall_ms\":-1"},
-      {"\"started_wall_ms\":1700000000000", "\"started_wall_ms\":\"x\""}, {"\"options\":{", "\"options\":[],\"x\":{"},
-      {"\"epoch\":1", "\"epoch\":0"}, {"\"first_sequence\":2", "\"first_sequence\":-2"}, {"\"first_sequence\":0", "\"first_sequence\":3"},
-      {"\"sealed_k0\":\"", "\"sealed_k0\":\"!"}, {"\"sealed_k0\":\"", "\"sealed_k0\":\"AAAA"}, {"lucid-sig-pub:", "lucid-box-pub:"}, {"\"epochs\":[", "\"epochs\":7,\"y\":["}};
+  const std::pair<const char*, const char*> wrong[] = {{"lucid-manifest", "other-manifest"},
+                                                       {"\"version\":1", "\"version\":2"},
+                                                       {"\"version\":1,", ""},
+                                                       {"\"node\":\"pi-five\"", "\"node\":\"pi five\""},
+                                                       {"\"node\":\"pi-five\"", "\"node\":\"a+b\""},
+                                                       {"\"node\":\"pi-five\"", "\"node\":\"../x\""},
+                                                       {"\"node\":\"pi-five\"", "\"node\":\"\""},
+                                                       {"\"started_wall_ms\":1700000000000", "\"started_wall_ms\":-1"},
+                                                       {"\"started_wall_ms\":1700000000000", "\"started_wall_ms\":\"x\""},
+                                                       {"\"options\":{", "\"options\":[],\"x\":{"},
+                                                       {"\"epoch\":1", "\"epoch\":0"},
+                                                       {"\"first_sequence\":2", "\"first_sequence\":-2"},
+                                                       {"\"first_sequence\":0", "\"first_sequence\":3"},
+                                                       {"\"sealed_k0\":\"", "\"sealed_k0\":\"!"},
+                                                       {"\"sealed_k0\":\"", "\"sealed_k0\":\"AAAA"},
+                                                       {"lucid-sig-pub:", "lucid-box-pub:"},
+                                                       {"\"epochs\":[", "\"epochs\":7,\"y\":["}};
   for (auto [what, with] : wrong) {
     auto parsed = parse_manifest(replaced(good, what, with));
     ASSERT_FALSE(parsed) << what << " -> " << with;

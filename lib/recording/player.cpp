@@ -22,12 +22,18 @@ Expected<bool> Player::apply(const Record& record) {
   const Payload& payload = record.payload;
   if (const auto* end = std::get_if<FrameEnd>(&payload)) return frame_end(*end, record.ms);
   Expected<void> done;
-  if (const auto* pixels = std::get_if<Tile>(&payload)) done = tile(*pixels);
-  else if (const auto* move = std::get_if<Copy>(&payload)) done = copy(*move);
-  else if (const auto* keyframe = std::get_if<Keyframe>(&payload)) done = begin_keyframe(*keyframe);
-  else if (const auto* size = std::get_if<ScreenSize>(&payload)) screen_size(*size);
-  else if (const auto* position = std::get_if<CursorPosition>(&payload)) cursor_ = *position;
-  else if (const auto* shape = std::get_if<CursorShape>(&payload)) shape_ = *shape;
+  if (const auto* pixels = std::get_if<Tile>(&payload))
+    done = tile(*pixels);
+  else if (const auto* move = std::get_if<Copy>(&payload))
+    done = copy(*move);
+  else if (const auto* keyframe = std::get_if<Keyframe>(&payload))
+    done = begin_keyframe(*keyframe);
+  else if (const auto* size = std::get_if<ScreenSize>(&payload))
+    screen_size(*size);
+  else if (const auto* position = std::get_if<CursorPosition>(&payload))
+    cursor_ = *position;
+  else if (const auto* shape = std::get_if<CursorShape>(&payload))
+    shape_ = *shape;
   if (!done) {
     drop_picture();
     return std::unexpected(done.error());

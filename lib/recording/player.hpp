@@ -15,7 +15,7 @@ namespace lucid::recording {
 
 struct Picture {
   int width = 0, height = 0;
-  std::vector<std::uint32_t> pixels;           // 0x00RRGGBB
+  std::vector<std::uint32_t> pixels;  // 0x00RRGGBB
   bool lossy = false;
   std::uint32_t number = 0;
   std::int64_t ms = 0;
@@ -44,10 +44,10 @@ class Player {
   void drop_picture();
 
   Picture picture_;
-  std::vector<std::uint32_t> before_;          // picture before this frame's records, filled at the first copy
-  std::vector<std::uint32_t> full_;            // picture of the last full keyframe, for diff keyframes
+  std::vector<std::uint32_t> before_;  // picture before this frame's records, filled at the first copy
+  std::vector<std::uint32_t> full_;    // picture of the last full keyframe, for diff keyframes
   std::uint32_t full_number_ = 0;
-  std::int64_t covered_ = 0;                   // pixels of a full keyframe's tiles so far
+  std::int64_t covered_ = 0;  // pixels of a full keyframe's tiles so far
   Frame frame_ = Frame::none;
   bool has_picture_ = false, has_full_ = false;
   CursorPosition cursor_;

@@ -62,14 +62,22 @@ TEST(Player, AMissingFrameHidesThePictureUntilAKeyframe) {
 }
 
 TEST(Player, HostilePictureRecordsAreErrorsAndHideThePicture) {
-  const std::vector<Payload> hostile = {
-      solid({7, 7, 2, 1}, 1), solid({-1, 0, 1, 1}, 1), solid({0, 0, 0, 1}, 1), solid({2'000'000'000, 0, 1'000'000'000, 1}, 1),
-      Copy{{0, 0, 9, 1}, 0, 0}, Copy{{0, 0, 1, 1}, 8, 0}, Copy{{0, 0, 1, 1}, 0, -1}, Copy{{3, 3, 0, 0}, 0, 0},
-      Tile{{0, 0, 1, 1}, TileCodec::solid, {}}, Tile{{0, 0, 4, 4}, TileCodec::palette, {}},
-      Tile{{0, 0, 4, 4}, TileCodec::palette, {17, 1, 1}}, Tile{{0, 0, 4, 4}, TileCodec::planar, Bytes(47)},
-      Tile{{0, 0, 4, 4}, TileCodec::rgb, Bytes(49)}, Tile{{0, 0, 8, 8}, TileCodec::jpeg, Bytes(100, 0xff)},
-      Tile{{0, 0, 8, 8}, static_cast<TileCodec>(99), Bytes(100)},
-      Tile{{0, 0, 2, 1}, TileCodec::palette, {3, 1, 1, 1, 2, 2, 2, 3, 3, 3, 0x0f}}};
+  const std::vector<Payload> hostile = {solid({7, 7, 2, 1}, 1),
+                                        solid({-1, 0, 1, 1}, 1),
+                                        solid({0, 0, 0, 1}, 1),
+                                        solid({2'000'000'000, 0, 1'000'000'000, 1}, 1),
+                                        Copy{{0, 0, 9, 1}, 0, 0},
+                                        Copy{{0, 0, 1, 1}, 8, 0},
+                                        Copy{{0, 0, 1, 1}, 0, -1},
+                                        Copy{{3, 3, 0, 0}, 0, 0},
+                                        Tile{{0, 0, 1, 1}, TileCodec::solid, {}},
+                                        Tile{{0, 0, 4, 4}, TileCodec::palette, {}},
+                                        Tile{{0, 0, 4, 4}, TileCodec::palette, {17, 1, 1}},
+                                        Tile{{0, 0, 4, 4}, TileCodec::planar, Bytes(47)},
+                                        Tile{{0, 0, 4, 4}, TileCodec::rgb, Bytes(49)},
+                                        Tile{{0, 0, 8, 8}, TileCodec::jpeg, Bytes(100, 0xff)},
+                                        Tile{{0, 0, 8, 8}, static_cast<TileCodec>(99), Bytes(100)},
+                                        Tile{{0, 0, 2, 1}, TileCodec::palette, {3, 1, 1, 1, 2, 2, 2, 3, 3, 3, 0x0f}}};
   for (const Payload& payload : hostile) {
     Player player = showing(0, 5);
     auto result = player.apply({1, payload});

@@ -14,21 +14,26 @@ constexpr std::uint64_t kMaxRemembered = 1 << 26;
 }  // namespace
 
 void RecordingVerifier::add(std::string code, std::string detail, std::size_t bytes, std::optional<std::uint64_t> sequence) {
-  if (findings_.size() < kMaxFindings) findings_.push_back({std::move(code), std::move(detail), bytes_, bytes_ + std::max<std::size_t>(bytes, 1) - 1, sequence});
+  if (findings_.size() < kMaxFindings)
+    findings_.push_back({std::move(code), std::move(detail), bytes_, bytes_ + std::max<std::size_t>(bytes, 1) - 1, sequence});
 }
 
 void RecordingVerifier::chunk(std::uint64_t expected_sequence, ByteView stored, std::optional<Hash32> blake3) {
   if (expected_sequence > next_)
-    add("chunk_missing", expected_sequence == next_ + 1 ? fmt::format("chunk {} is missing here", next_)
-                                                        : fmt::format("chunks {} to {} are missing here", next_, expected_sequence - 1), 0, next_);
-  if (expected_sequence < next_) add("chunk_replayed", fmt::format("chunk {} came a second time", expected_sequence), stored.size(), expected_sequence);
+    add("chunk_missing",
+        expected_sequence == next_ + 1 ? fmt::format("chunk {} is missing here", next_)
+                                       : fmt::format("chunks {} to {} are missing here", next_, expected_sequence - 1),
+        0, next_);
+  if (expected_sequence < next_)
+    add("chunk_replayed", fmt::format("chunk {} came a second time", expected_sequence), stored.size(), expected_sequence);
   next_ = std::max(next_, expected_sequence + 1);
 
   Hash32 leaf{};
   ended_ = false;
   auto header = parse_chunk_header(stored);
   if (!header || stored.size() != stored_size(*header)) {
-    add("chunk_altered", fmt::format("chunk {} cannot be read: {}", expected_sequence, header ? "its length is not the header's" : header.error().what()),
+    add("chunk_altered",
+        fmt::format("chunk {} cannot be read: {}", expected_sequence, header ? "its length is not the header's" : header.error().what()),
         stored.size(), expected_sequence);
   } else {
     Hash32 hash = crypto::blake3(stored);
@@ -37,11 +42,14 @@ void RecordingVerifier::chunk(std::uint64_t expected_sequence, ByteView stored, 
     const std::uint64_t sequence = header->sequence;
     bool seen = sequence < seen_.size() && seen_[sequence];
     if (header->session != session_)
-      add("foreign_chunk", fmt::format("chunk {} is one of session {}", expected_sequence, header->session.text()), stored.size(), expected_sequence);
+      add("foreign_chunk", fmt::format("chunk {} is one of session {}", expected_sequence, header->session.text()), stored.size(),
+          expected_sequence);
     else if (sequence != expected_sequence)
-      add(seen ? "chunk_replayed" : "chunk_swapped", fmt::format("chunk {} stands where chunk {} belongs", sequence, expected_sequence), stored.size(), expected_sequence);
+      add(seen ? "chunk_replayed" : "chunk_swapped", fmt::format("chunk {} stands where chunk {} belongs", sequence, expected_sequence),
+          stored.size(), expected_sequence);
     else if (blake3 && *blake3 != hash)
-      add("chunk_altered", fmt::format("the bytes of chunk {} are not those that were recorded", expected_sequence), stored.size(), expected_sequence);
+      add("chunk_altered", fmt::format("the bytes of chunk {} are not those that were recorded", expected_sequence), stored.size(),
+          expected_sequence);
     if (header->session == session_ && sequence < kMaxRemembered) {
       if (seen_.size() <= sequence) seen_.resize(sequence + 1);
       seen_[sequence] = true;

@@ -14,7 +14,7 @@ const SampleRecording& sample() {
 VerifyReport check(const std::vector<Bytes>& chunks, const std::string& checkpoint, bool with_hashes = false) {
   RecordingVerifier verifier(sample().manifest.session);
   for (std::size_t i = 0; i < chunks.size(); ++i) {
-    if (chunks[i].empty()) continue;                         // storage does not have it
+    if (chunks[i].empty()) continue;  // storage does not have it
     verifier.chunk(i, chunks[i], with_hashes ? std::optional(crypto::blake3(sample().chunks[i])) : std::nullopt);
   }
   return verifier.finish(checkpoint, sample().signing.verify_key(), sample().origin());

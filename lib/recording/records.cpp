@@ -43,8 +43,7 @@ Type body(ByteWriter& out, const Tile& p) {
   return Type::tile;
 }
 Type body(ByteWriter& out, const Copy& p) {
-  for (std::int32_t v : {p.from.x, p.from.y, p.from.width, p.from.height, p.to_x, p.to_y})
-    out.u16(static_cast<std::uint16_t>(v));
+  for (std::int32_t v : {p.from.x, p.from.y, p.from.width, p.from.height, p.to_x, p.to_y}) out.u16(static_cast<std::uint16_t>(v));
   return Type::copy;
 }
 Type body(ByteWriter& out, const FrameEnd& p) {
@@ -64,7 +63,8 @@ Type body(ByteWriter& out, const CursorShape& p) {
   for (int y = 0; y < height; ++y) {
     std::size_t at = static_cast<std::size_t>(y) * p.width * 4;
     std::fill(row.begin(), row.end(), std::uint8_t{0});
-    if (at < p.argb.size()) std::copy_n(p.argb.begin() + static_cast<std::ptrdiff_t>(at), std::min(row.size(), p.argb.size() - at), row.begin());
+    if (at < p.argb.size())
+      std::copy_n(p.argb.begin() + static_cast<std::ptrdiff_t>(at), std::min(row.size(), p.argb.size() - at), row.begin());
     out.bytes(row);
   }
   return Type::cursor_shape;
@@ -195,10 +195,10 @@ void layout::append_tile(Bytes& stream, std::int64_t ms, const Rect& area, TileC
 }
 
 const char* kind_name(const Payload& payload) {
-  static constexpr const char* kNames[] = {
-      "screen_size", "keyframe", "tile", "copy", "frame_end", "cursor_shape", "cursor_position", "key", "pointer_button",
-      "pointer_motion", "window", "process", "screen", "clipboard", "file_transfer", "gap", "pause", "annotation",
-      "quality", "end"};
+  static constexpr const char* kNames[] = {"screen_size",  "keyframe",        "tile",       "copy",           "frame_end",
+                                           "cursor_shape", "cursor_position", "key",        "pointer_button", "pointer_motion",
+                                           "window",       "process",         "screen",     "clipboard",      "file_transfer",
+                                           "gap",          "pause",           "annotation", "quality",        "end"};
   static_assert(std::size(kNames) == std::variant_size_v<Payload>);
   return kNames[payload.index()];
 }

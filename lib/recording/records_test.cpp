@@ -178,15 +178,67 @@ TEST(Records, ValuesNoWriterWritesAreRefused) {
   EXPECT_TRUE(refused("5182000001")) << "length not in its shortest form";
   EXPECT_TRUE(refused("5103800001")) << "time not in its shortest form";
   EXPECT_TRUE(refused("51ffffff7f00")) << "longer than 16 MiB";
-  EXPECT_TRUE(refused("100600" "0000" "3804" "18")) << "a screen of no width";
-  EXPECT_TRUE(refused("100600" "0040" "0040" "18")) << "a screen of 256 Mi pixels";
-  EXPECT_TRUE(refused("120b00" "3f00" "0000" "0201" "00" "010203")) << "a tile across two tiles";
-  EXPECT_TRUE(refused("120b00" "0000" "0000" "0001" "00" "010203")) << "an empty tile";
-  EXPECT_TRUE(refused("120b00" "0000" "0000" "0101" "05" "010203")) << "an unknown codec";
-  EXPECT_TRUE(refused("130d00" "0000" "0000" "0000" "0100" "0000" "0000")) << "an empty copy";
-  EXPECT_TRUE(refused("200d00" "0001" "61000000" "0000" "00000000")) << "a masked key that tells its keysym";
-  EXPECT_TRUE(refused("530600" "01000000" "ff")) << "text that is not UTF-8";
-  EXPECT_TRUE(refused("530500" "01100000")) << "text above its limit";
+  EXPECT_TRUE(
+      refused("100600"
+              "0000"
+              "3804"
+              "18"))
+      << "a screen of no width";
+  EXPECT_TRUE(
+      refused("100600"
+              "0040"
+              "0040"
+              "18"))
+      << "a screen of 256 Mi pixels";
+  EXPECT_TRUE(
+      refused("120b00"
+              "3f00"
+              "0000"
+              "0201"
+              "00"
+              "010203"))
+      << "a tile across two tiles";
+  EXPECT_TRUE(
+      refused("120b00"
+              "0000"
+              "0000"
+              "0001"
+              "00"
+              "010203"))
+      << "an empty tile";
+  EXPECT_TRUE(
+      refused("120b00"
+              "0000"
+              "0000"
+              "0101"
+              "05"
+              "010203"))
+      << "an unknown codec";
+  EXPECT_TRUE(
+      refused("130d00"
+              "0000"
+              "0000"
+              "0000"
+              "0100"
+              "0000"
+              "0000"))
+      << "an empty copy";
+  EXPECT_TRUE(
+      refused("200d00"
+              "0001"
+              "61000000"
+              "0000"
+              "00000000"))
+      << "a masked key that tells its keysym";
+  EXPECT_TRUE(
+      refused("530600"
+              "01000000"
+              "ff"))
+      << "text that is not UTF-8";
+  EXPECT_TRUE(
+      refused("530500"
+              "01100000"))
+      << "text above its limit";
 }
 
 TEST(Records, TextsAreCutAndMadeValidAndSecretsNeverWritten) {

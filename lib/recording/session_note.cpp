@@ -28,8 +28,7 @@ Expected<evidence::Checkpoint> open_session_note(std::string_view note, const st
     return std::unexpected(Error(ErrorKind::corrupt, "checkpoint_mismatch",
                                  fmt::format("the note is about {}, not {}", to_utf8(checkpoint->origin, 300), origin)));
   if (checkpoint) return checkpoint;
-  if (checkpoint.error().kind() == ErrorKind::malformed)
-    return std::unexpected(Error(ErrorKind::malformed, checkpoint.error().what()));
+  if (checkpoint.error().kind() == ErrorKind::malformed) return std::unexpected(Error(ErrorKind::malformed, checkpoint.error().what()));
   if (!names_key(note, origin, key))
     return std::unexpected(Error(ErrorKind::corrupt, "wrong_key", "the note carries no signature by the given key"));
   return std::unexpected(Error(ErrorKind::corrupt, "bad_signature", "the signature does not fit the note"));

@@ -14,16 +14,12 @@ constexpr std::array<std::uint8_t, 4> kBatchMagic{'L', 'B', 'A', 'T'};
 constexpr std::uint16_t kVersion = 1;
 constexpr std::size_t kSealedKeySize = 32 + crypto::kSealOverhead;
 constexpr std::size_t kBodyOffset = kBatchHeaderSize + crypto::kNonceSize;
-constexpr std::size_t kTearCheckOffset = 68;                 // header bytes before it are associated data
+constexpr std::size_t kTearCheckOffset = 68;  // header bytes before it are associated data
 constexpr std::size_t kAssociatedSize = 16 + kTearCheckOffset;
 
-std::unexpected<Error> malformed(const std::string& message) {
-  return std::unexpected(Error(ErrorKind::malformed, message));
-}
+std::unexpected<Error> malformed(const std::string& message) { return std::unexpected(Error(ErrorKind::malformed, message)); }
 
-std::unexpected<Error> torn(const std::string& message) {
-  return std::unexpected(Error(ErrorKind::malformed, "torn_batch", message));
-}
+std::unexpected<Error> torn(const std::string& message) { return std::unexpected(Error(ErrorKind::malformed, "torn_batch", message)); }
 
 std::array<std::uint8_t, kAssociatedSize> associated(const std::array<std::uint8_t, 16>& spool_id, ByteView batch) {
   std::array<std::uint8_t, kAssociatedSize> data;
@@ -124,8 +120,8 @@ Bytes SpoolSealer::header() const {
 
 void SpoolSealer::seal(BatchHeader header, ByteView records, Bytes& out) {
   if (records.size() > kMaxBatchBytes)
-    throw Error(ErrorKind::too_large, fmt::format("seal batch {} of segment {}: {} bytes of records, at most {} are allowed",
-                                                  header.index, header.sequence, records.size(), kMaxBatchBytes));
+    throw Error(ErrorKind::too_large, fmt::format("seal batch {} of segment {}: {} bytes of records, at most {} are allowed", header.index,
+                                                  header.sequence, records.size(), kMaxBatchBytes));
   header.sealed_size = static_cast<std::uint32_t>(records.size() + crypto::kTagSize);
   const std::size_t begin = out.size();
   ByteWriter w(out);
@@ -139,8 +135,8 @@ void SpoolSealer::seal(BatchHeader header, ByteView records, Bytes& out) {
   w.i64(header.first_ms);
   w.i64(header.last_ms);
   w.u64(header.fencing_token);
-  w.u32(header.last ? 1 : 0);   // one byte and three reserved ones
-  w.u32(0);                     // tear check, filled in below
+  w.u32(header.last ? 1 : 0);  // one byte and three reserved ones
+  w.u32(0);                    // tear check, filled in below
   crypto::Nonce nonce = random_.array<crypto::kNonceSize>();
   w.bytes(nonce);
   out.resize(begin + batch_size(header));
@@ -168,7 +164,8 @@ Expected<BatchHeader> parse_batch_header(ByteView bytes) {
   auto header = read_batch_header(bytes);
   if (!header) return header;
   if (bytes.size() < batch_size(*header)) return torn(fmt::format("batch of {} bytes cut short at {}", batch_size(*header), bytes.size()));
-  if (!tear_check_holds(bytes.first(batch_size(*header)))) return torn("the batch was not written to its end: its tear check does not hold");
+  if (!tear_check_holds(bytes.first(batch_size(*header))))
+    return torn("the batch was not written to its end: its tear check does not hold");
   return header;
 }
 
@@ -199,9 +196,10 @@ Expected<OpenedSegment> open_segment(ByteView body, const SpoolHeader& header, c
     std::size_t size = batch.sealed_size - crypto::kTagSize;
     if (!tear_check_holds(bytes) || !crypto::open(spool_key, nonce, associated(header.spool_id, bytes), bytes.subspan(kBodyOffset),
                                                   std::span(segment.records).subspan(at, size)))
-      return std::unexpected(Error(ErrorKind::corrupt, "segment_altered",
-                                   fmt::format("batch {} of segment {} of session {} does not open: it was altered, or the key is another spool's",
-                                               batch.index, batch.sequence, batch.session.text())));
+      return std::unexpected(
+          Error(ErrorKind::corrupt, "segment_altered",
+                fmt::format("batch {} of segment {} of session {} does not open: it was altered, or the key is another spool's",
+                            batch.index, batch.sequence, batch.session.text())));
     at += size;
     segment.flags |= batch.flags;
     segment.first_ms = std::min(segment.first_ms, batch.first_ms);

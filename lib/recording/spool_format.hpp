@@ -19,23 +19,23 @@
 
 namespace lucid::recording {
 
-inline constexpr std::size_t kMaxBatchBytes = 16 << 20;     // plaintext of one batch
+inline constexpr std::size_t kMaxBatchBytes = 16 << 20;  // plaintext of one batch
 
 struct SpoolHeader {
   std::array<std::uint8_t, 16> spool_id{};
-  Bytes sealed_key;                           // 80 bytes: seal_to(processor, 32-byte spool key)
+  Bytes sealed_key;  // 80 bytes: seal_to(processor, 32-byte spool key)
 };
-inline constexpr std::size_t kSpoolHeaderSize = 104;        // magic(4) version(2) reserved(2) spool_id(16) sealed_key(80)
+inline constexpr std::size_t kSpoolHeaderSize = 104;  // magic(4) version(2) reserved(2) spool_id(16) sealed_key(80)
 
 struct BatchHeader {
   Id session;
-  std::uint64_t sequence = 0;                 // of the segment, thus of the chunk
-  std::uint32_t index = 0;                    // of the batch within its segment
-  bool last = false;                          // closes the segment
-  std::uint16_t flags = 0;                    // ChunkFlags seen in this batch
+  std::uint64_t sequence = 0;  // of the segment, thus of the chunk
+  std::uint32_t index = 0;     // of the batch within its segment
+  bool last = false;           // closes the segment
+  std::uint16_t flags = 0;     // ChunkFlags seen in this batch
   std::int64_t first_ms = 0, last_ms = 0;
-  std::uint64_t fencing_token = 0;            // of the lease under which it was recorded
-  std::uint32_t sealed_size = 0;              // ciphertext + tag, after the nonce
+  std::uint64_t fencing_token = 0;  // of the lease under which it was recorded
+  std::uint32_t sealed_size = 0;    // ciphertext + tag, after the nonce
 };
 inline constexpr std::size_t kBatchHeaderSize = 72;
 inline std::size_t batch_size(const BatchHeader& h) { return kBatchHeaderSize + crypto::kNonceSize + h.sealed_size; }
@@ -44,7 +44,7 @@ inline std::size_t batch_size(const BatchHeader& h) { return kBatchHeaderSize + 
 class SpoolSealer {
  public:
   SpoolSealer(const crypto::BoxPublicKey& processor, RandomSource& random);
-  Bytes header() const;                       // the encoded SpoolHeader
+  Bytes header() const;  // the encoded SpoolHeader
   // Appends header, nonce and ciphertext of one batch to `out`. `header.sealed_size` is filled in.
   void seal(BatchHeader header, ByteView records, Bytes& out);
 
@@ -67,7 +67,7 @@ struct OpenedSegment {
   std::uint16_t flags = 0;
   std::int64_t first_ms = 0, last_ms = 0;
   std::uint64_t fencing_token = 0;
-  bool closed = false;                        // the last batch carries `last`; false: cut short by a crash
+  bool closed = false;  // the last batch carries `last`; false: cut short by a crash
   Bytes records;
 };
 // The spool key of a header, once opened, may be kept by the caller (one sealed-box opening per spool, not per segment).

@@ -19,9 +19,15 @@ struct Spool {
 
   Bytes batch(std::uint32_t index, bool last, ByteView records, std::uint64_t sequence = 4, std::uint64_t token = 12) {
     Bytes out;
-    sealer.seal({.session = session, .sequence = sequence, .index = index, .last = last,
-                 .flags = static_cast<std::uint16_t>(index == 0 ? kHasFullKeyframe : kHasEvents), .first_ms = 1000 + index, .last_ms = 1500 + index,
-                 .fencing_token = token}, records, out);
+    sealer.seal({.session = session,
+                 .sequence = sequence,
+                 .index = index,
+                 .last = last,
+                 .flags = static_cast<std::uint16_t>(index == 0 ? kHasFullKeyframe : kHasEvents),
+                 .first_ms = 1000 + index,
+                 .last_ms = 1500 + index,
+                 .fencing_token = token},
+                records, out);
     return out;
   }
   Bytes body(std::initializer_list<Bytes> batches) {
@@ -42,7 +48,8 @@ struct Spool {
 
 TEST(Spool, ASegmentOpensToItsRecordsInOrder) {
   Spool spool;
-  auto opened = spool.open(spool.body({spool.batch(0, false, as_bytes("first ")), spool.batch(1, false, {}), spool.batch(2, true, as_bytes("last"))}));
+  auto opened = spool.open(
+      spool.body({spool.batch(0, false, as_bytes("first ")), spool.batch(1, false, {}), spool.batch(2, true, as_bytes("last"))}));
   ASSERT_TRUE(opened) << opened.error().what();
   EXPECT_EQ(as_text(opened->records), "first last");
   EXPECT_EQ(opened->session, spool.session);
@@ -88,9 +95,9 @@ TEST(Spool, BatchesMustFormOneSegment) {
   EXPECT_FALSE(spool.open(spool.body({b})));
   EXPECT_FALSE(spool.open(spool.body({b, a})));
   EXPECT_FALSE(spool.open(spool.body({a, a})));
-  EXPECT_FALSE(spool.open(spool.body({a, b, spool.batch(2, true, as_bytes("c"))})));           // after the closing one
-  EXPECT_FALSE(spool.open(spool.body({a, spool.batch(1, true, as_bytes("b"), 5)})));           // another segment
-  EXPECT_FALSE(spool.open(spool.body({a, spool.batch(1, true, as_bytes("b"), 4, 11)})));       // a lease that was lost
+  EXPECT_FALSE(spool.open(spool.body({a, b, spool.batch(2, true, as_bytes("c"))})));      // after the closing one
+  EXPECT_FALSE(spool.open(spool.body({a, spool.batch(1, true, as_bytes("b"), 5)})));      // another segment
+  EXPECT_FALSE(spool.open(spool.body({a, spool.batch(1, true, as_bytes("b"), 4, 11)})));  // a lease that was lost
   EXPECT_TRUE(spool.open(spool.body({a, spool.batch(1, true, as_bytes("b"), 4, 13)})));
   Spool other;
   other.session = Id(std::array<std::uint8_t, 16>{1});
@@ -121,26 +128,29 @@ TEST(Spool, TellsATornTailFromAWholeBatch) {
   EXPECT_EQ(batch_size(*parse_batch_header(batch)), batch.size());
   for (std::size_t size = 0; size < batch.size(); ++size)
     EXPECT_EQ(parse_batch_header(ByteView(batch).first(size)).error().code(), "torn_batch") << size;
-  Bytes zeros = batch;                                       // the length came to the disk, the content did not
+  Bytes zeros = batch;  // the length came to the disk, the content did not
   std::fill(zeros.begin() + 90, zeros.end(), std::uint8_t{0});
   EXPECT_EQ(parse_batch_header(zeros).error().code(), "torn_batch");
   EXPECT_FALSE(parse_batch_header(Bytes(4096)));
   Bytes followed = batch;
   followed.resize(batch.size() + 10);
-  EXPECT_TRUE(parse_batch_header(followed));                 // what follows is the next batch's matter
+  EXPECT_TRUE(parse_batch_header(followed));  // what follows is the next batch's matter
 }
 
 TEST(Spool, BatchesOpenWithLibsodium) {
   Spool spool;
   const Bytes body = spool.body({spool.batch(0, true, as_bytes("independent"))});
   Bytes key(32);
-  ASSERT_EQ(crypto_box_seal_open(key.data(), body.data() + 24, 80, spool.processor.public_key().bytes.data(), spool.processor.secret().bytes().data()), 0);
+  ASSERT_EQ(crypto_box_seal_open(key.data(), body.data() + 24, 80, spool.processor.public_key().bytes.data(),
+                                 spool.processor.secret().bytes().data()),
+            0);
   Bytes associated(body.begin() + 8, body.begin() + 24);
   associated.insert(associated.end(), body.begin() + 104, body.begin() + 104 + 68);
   Bytes plain(body.size());
   unsigned long long size = 0;
-  ASSERT_EQ(crypto_aead_xchacha20poly1305_ietf_decrypt(plain.data(), &size, nullptr, body.data() + 200, body.size() - 200, associated.data(), associated.size(),
-                                                       body.data() + 176, key.data()), 0);
+  ASSERT_EQ(crypto_aead_xchacha20poly1305_ietf_decrypt(plain.data(), &size, nullptr, body.data() + 200, body.size() - 200,
+                                                       associated.data(), associated.size(), body.data() + 176, key.data()),
+            0);
   EXPECT_EQ(as_text(ByteView(plain).first(size)), "independent");
 }
 

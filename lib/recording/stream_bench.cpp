@@ -174,7 +174,8 @@ BENCHMARK(digest)->Unit(benchmark::kMillisecond);
 int main(int argc, char** argv) {
   using namespace lucid::recording;
   for (const TileDifferenceVariant& variant : tile_difference_variants())
-    benchmark::RegisterBenchmark((std::string("difference/") + variant.name).c_str(), difference, variant.run)->Unit(benchmark::kMillisecond);
+    benchmark::RegisterBenchmark((std::string("difference/") + variant.name).c_str(), difference, variant.run)
+        ->Unit(benchmark::kMillisecond);
   benchmark::Initialize(&argc, argv);
   benchmark::RunSpecifiedBenchmarks();
   return 0;

@@ -20,7 +20,9 @@ class TestScreen {
   int height() const { return height_; }
   Rect all() const { return {0, 0, width_, height_}; }
   const std::vector<std::uint32_t>& pixels() const { return pixels_; }
-  std::uint32_t& at(int x, int y) { return pixels_[static_cast<std::size_t>(y) * static_cast<std::size_t>(width_) + static_cast<std::size_t>(x)]; }
+  std::uint32_t& at(int x, int y) {
+    return pixels_[static_cast<std::size_t>(y) * static_cast<std::size_t>(width_) + static_cast<std::size_t>(x)];
+  }
 
   std::uint32_t random(std::uint32_t below) {
     state_ ^= state_ << 13;
@@ -31,7 +33,8 @@ class TestScreen {
   Rect random_area(int max_width, int max_height) {
     const int w = 1 + static_cast<int>(random(static_cast<std::uint32_t>(std::min(max_width, width_))));
     const int h = 1 + static_cast<int>(random(static_cast<std::uint32_t>(std::min(max_height, height_))));
-    return {static_cast<int>(random(static_cast<std::uint32_t>(width_ - w + 1))), static_cast<int>(random(static_cast<std::uint32_t>(height_ - h + 1))), w, h};
+    return {static_cast<int>(random(static_cast<std::uint32_t>(width_ - w + 1))),
+            static_cast<int>(random(static_cast<std::uint32_t>(height_ - h + 1))), w, h};
   }
 
   void fill(const Rect& area, std::uint32_t colour) {
@@ -46,7 +49,8 @@ class TestScreen {
   void photo(const Rect& area, int phase = 0) {
     each(area, [&](int x, int y) {
       const std::uint32_t grain = random(8);
-      const std::uint32_t r = static_cast<std::uint32_t>(x + phase * 7) / 5 + grain, g = static_cast<std::uint32_t>(y + phase * 3) / 4 + grain,
+      const std::uint32_t r = static_cast<std::uint32_t>(x + phase * 7) / 5 + grain,
+                          g = static_cast<std::uint32_t>(y + phase * 3) / 4 + grain,
                           b = static_cast<std::uint32_t>(x + y + phase) / 8 + grain;
       return (r & 0xff) << 16 | (g & 0xff) << 8 | (b & 0xff);
     });
@@ -85,7 +89,8 @@ class TestScreen {
 
   std::vector<Rect> take_damage() { return std::exchange(damage_, {}); }
   PixelView view(const Rect& area) const {
-    return {area, pixels_.data() + static_cast<std::size_t>(area.y) * static_cast<std::size_t>(width_) + static_cast<std::size_t>(area.x), static_cast<std::size_t>(width_)};
+    return {area, pixels_.data() + static_cast<std::size_t>(area.y) * static_cast<std::size_t>(width_) + static_cast<std::size_t>(area.x),
+            static_cast<std::size_t>(width_)};
   }
   std::vector<PixelView> views(const std::vector<Rect>& areas) const {
     std::vector<PixelView> out;

@@ -43,7 +43,7 @@ class Palette {
   std::uint32_t colour(int i) const { return colours_[static_cast<std::size_t>(i)]; }
 
  private:
-  std::array<std::uint8_t, 64> slots_{};       // index + 1, 0: free
+  std::array<std::uint8_t, 64> slots_{};  // index + 1, 0: free
   std::array<std::uint32_t, kMaxColours> colours_{};
   int count_ = 0;
 };
@@ -132,7 +132,8 @@ Expected<void> unpack(ByteView data, std::uint32_t* out, std::size_t stride, int
   const int bits = bits_for(colours);
   const std::size_t row_bytes = (static_cast<std::size_t>(width * bits) + 7) / 8;
   const std::size_t head = 1 + static_cast<std::size_t>(colours) * 3;
-  if (data.size() != head + row_bytes * static_cast<std::size_t>(height)) return std::unexpected(malformed("palette data of a wrong length"));
+  if (data.size() != head + row_bytes * static_cast<std::size_t>(height))
+    return std::unexpected(malformed("palette data of a wrong length"));
   std::array<std::uint32_t, kMaxColours> palette{};
   for (int i = 0; i < colours; ++i) {
     const std::uint8_t* p = data.data() + 1 + i * 3;

@@ -20,7 +20,7 @@ class TileCoder {
  public:
   struct Encoded {
     TileCodec codec;
-    ByteView data;               // valid until the next call
+    ByteView data;  // valid until the next call
   };
   TileCoder();
   ~TileCoder();
@@ -40,7 +40,7 @@ class TileCoder {
   Expected<void> decode_jpeg(ByteView data, int width, int height, std::uint32_t* out, std::size_t stride);
   struct Jpeg;
   Bytes scratch_;
-  std::unique_ptr<Jpeg> jpeg_;   // made when first used
+  std::unique_ptr<Jpeg> jpeg_;  // made when first used
 };
 
 }  // namespace lucid::recording

@@ -67,7 +67,8 @@ TEST(TileDifference, EveryVariantAgreesWithAPixelByPixelComparison) {
     b = a;
     const std::size_t offset = screen.random(100);
     for (std::uint32_t n = screen.random(4); n > 0; --n)
-      b[offset + screen.random(static_cast<std::uint32_t>(height)) * 200 + screen.random(static_cast<std::uint32_t>(width))] ^= 1u << screen.random(24);
+      b[offset + screen.random(static_cast<std::uint32_t>(height)) * 200 + screen.random(static_cast<std::uint32_t>(width))] ^=
+          1u << screen.random(24);
     int left = 64, top = 64, right = 0, bottom = 0;
     std::uint32_t pixels = 0;
     for (int y = 0; y < height; ++y)

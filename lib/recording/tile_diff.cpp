@@ -13,7 +13,7 @@
 namespace lucid::recording {
 namespace {
 
-constexpr std::int64_t kMinSplitArea = 512;   // smaller areas are not worth a second record
+constexpr std::int64_t kMinSplitArea = 512;  // smaller areas are not worth a second record
 
 // One bit per column that differs in a row.
 struct Columns {
@@ -41,8 +41,7 @@ struct Columns {
   return mask;
 }
 
-TileDifference plain(const std::uint32_t* a, std::size_t a_stride, const std::uint32_t* b, std::size_t b_stride, int width,
-                     int height) {
+TileDifference plain(const std::uint32_t* a, std::size_t a_stride, const std::uint32_t* b, std::size_t b_stride, int width, int height) {
   Columns columns;
   for (int y = 0; y < height; ++y, a += a_stride, b += b_stride) columns.row(y, plain_mask(a, b, 0, width));
   return columns.result();
@@ -52,8 +51,8 @@ TileDifference plain(const std::uint32_t* a, std::size_t a_stride, const std::ui
 [[gnu::target("avx2"), gnu::always_inline]] inline __m256i load8(const std::uint32_t* p) {
   return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
 }
-[[gnu::target("avx2")]] TileDifference avx2(const std::uint32_t* a, std::size_t a_stride, const std::uint32_t* b,
-                                            std::size_t b_stride, int width, int height) {
+[[gnu::target("avx2")]] TileDifference avx2(const std::uint32_t* a, std::size_t a_stride, const std::uint32_t* b, std::size_t b_stride,
+                                            int width, int height) {
   Columns columns;
   for (int y = 0; y < height; ++y, a += a_stride, b += b_stride) {
     if (width == 64) {  // most rows are equal: find that out before making masks
@@ -72,8 +71,7 @@ TileDifference plain(const std::uint32_t* a, std::size_t a_stride, const std::ui
   return columns.result();
 }
 
-TileDifference sse2(const std::uint32_t* a, std::size_t a_stride, const std::uint32_t* b, std::size_t b_stride, int width,
-                    int height) {
+TileDifference sse2(const std::uint32_t* a, std::size_t a_stride, const std::uint32_t* b, std::size_t b_stride, int width, int height) {
   auto load = [](const std::uint32_t* p) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p)); };
   Columns columns;
   for (int y = 0; y < height; ++y, a += a_stride, b += b_stride) {
@@ -88,8 +86,7 @@ TileDifference sse2(const std::uint32_t* a, std::size_t a_stride, const std::uin
   return columns.result();
 }
 #elif defined(__aarch64__)
-TileDifference neon(const std::uint32_t* a, std::size_t a_stride, const std::uint32_t* b, std::size_t b_stride, int width,
-                    int height) {
+TileDifference neon(const std::uint32_t* a, std::size_t a_stride, const std::uint32_t* b, std::size_t b_stride, int width, int height) {
   Columns columns;
   const uint16x4_t bits = {1, 2, 4, 8};
   for (int y = 0; y < height; ++y, a += a_stride, b += b_stride) {
@@ -124,14 +121,14 @@ std::span<const TileDifferenceVariant> tile_difference_variants() {
   return all;
 }
 
-TileDifference tile_difference(const std::uint32_t* a, std::size_t a_stride, const std::uint32_t* b, std::size_t b_stride,
-                               int width, int height) {
+TileDifference tile_difference(const std::uint32_t* a, std::size_t a_stride, const std::uint32_t* b, std::size_t b_stride, int width,
+                               int height) {
   static const TileDifferenceFn best = tile_difference_variants().front().run;
   return best(a, a_stride, b, b_stride, width, height);
 }
 
-std::array<Rect, 2> changed_parts(const std::uint32_t* a, std::size_t a_stride, const std::uint32_t* b, std::size_t b_stride,
-                                  int width, int height) {
+std::array<Rect, 2> changed_parts(const std::uint32_t* a, std::size_t a_stride, const std::uint32_t* b, std::size_t b_stride, int width,
+                                  int height) {
   const TileDifference whole = tile_difference(a, a_stride, b, b_stride, width, height);
   if (whole.area.area() < kMinSplitArea || whole.pixels * std::int64_t{4} > whole.area.area() * 3) return {whole.area, {}};
   std::array<std::uint64_t, 64> rows{};

@@ -13,20 +13,20 @@
 namespace lucid::recording {
 
 struct TileDifference {
-  Rect area;                   // smallest rectangle holding every differing pixel, relative to the tile; empty when equal
-  std::uint32_t pixels = 0;    // how many differ
+  Rect area;                 // smallest rectangle holding every differing pixel, relative to the tile; empty when equal
+  std::uint32_t pixels = 0;  // how many differ
 };
 
 // Strides count pixels; width and height are at most 64.
-using TileDifferenceFn = TileDifference (*)(const std::uint32_t* a, std::size_t a_stride, const std::uint32_t* b,
-                                            std::size_t b_stride, int width, int height);
-TileDifference tile_difference(const std::uint32_t* a, std::size_t a_stride, const std::uint32_t* b, std::size_t b_stride,
-                               int width, int height);
+using TileDifferenceFn = TileDifference (*)(const std::uint32_t* a, std::size_t a_stride, const std::uint32_t* b, std::size_t b_stride,
+                                            int width, int height);
+TileDifference tile_difference(const std::uint32_t* a, std::size_t a_stride, const std::uint32_t* b, std::size_t b_stride, int width,
+                               int height);
 
 // The changes of a tile as one rectangle, or as two (the second empty otherwise) where that leaves out much that did not
 // change: the L a moved window uncovers, two lines of text far apart.
-std::array<Rect, 2> changed_parts(const std::uint32_t* a, std::size_t a_stride, const std::uint32_t* b, std::size_t b_stride,
-                                  int width, int height);
+std::array<Rect, 2> changed_parts(const std::uint32_t* a, std::size_t a_stride, const std::uint32_t* b, std::size_t b_stride, int width,
+                                  int height);
 
 struct TileDifferenceVariant {
   const char* name;

@@ -25,8 +25,8 @@ Bytes JpegCodec::compress(const std::uint32_t* pixels, std::size_t stride, int w
   Bytes out(tjBufSize(width, height, TJSAMP_420));
   unsigned char* buffer = out.data();
   unsigned long size = out.size();
-  if (tjCompress2(compressor_, reinterpret_cast<const unsigned char*>(pixels), width, static_cast<int>(stride * 4), height,
-                  TJPF_BGRX, &buffer, &size, TJSAMP_420, kQuality, TJFLAG_NOREALLOC | TJFLAG_ACCURATEDCT) != 0)
+  if (tjCompress2(compressor_, reinterpret_cast<const unsigned char*>(pixels), width, static_cast<int>(stride * 4), height, TJPF_BGRX,
+                  &buffer, &size, TJSAMP_420, kQuality, TJFLAG_NOREALLOC | TJFLAG_ACCURATEDCT) != 0)
     throw Error(ErrorKind::internal, std::string("compress a tile as JPEG: ") + tjGetErrorStr2(compressor_));
   out.resize(size);
   return out;
@@ -38,9 +38,8 @@ Expected<void> JpegCodec::expand(ByteView jpeg, int width, int height, std::uint
       is_width != width || is_height != height)
     return std::unexpected(Error(ErrorKind::malformed, "tile: JPEG header missing or of another size"));
   // LIMITSCANS: a few kilobytes of progressive scans could otherwise keep the decoder busy for minutes.
-  if (tjDecompress2(decompressor_, jpeg.data(), jpeg.size(), reinterpret_cast<unsigned char*>(out), width,
-                    static_cast<int>(stride * 4), height, TJPF_BGRX,
-                    TJFLAG_ACCURATEDCT | TJFLAG_LIMITSCANS | TJFLAG_STOPONWARNING) != 0)
+  if (tjDecompress2(decompressor_, jpeg.data(), jpeg.size(), reinterpret_cast<unsigned char*>(out), width, static_cast<int>(stride * 4),
+                    height, TJPF_BGRX, TJFLAG_ACCURATEDCT | TJFLAG_LIMITSCANS | TJFLAG_STOPONWARNING) != 0)
     return std::unexpected(Error(ErrorKind::malformed, std::string("tile: JPEG: ") + tjGetErrorStr2(decompressor_)));
   return {};
 }

@@ -36,8 +36,10 @@ std::vector<HealthBoard::Result> HealthBoard::look() {
   if (done_.wait_for(lock, kPatience, [&] { return answered_ >= round; })) return results_;
   std::vector<Result> late;
   for (std::size_t i = 0; i < checks_.size(); ++i) {
-    if (i < running_) late.push_back(results_[i]);
-    else late.push_back({checks_[i].name, false, i == running_ ? "did not answer within 1 s" : "not checked: another check hangs"});
+    if (i < running_)
+      late.push_back(results_[i]);
+    else
+      late.push_back({checks_[i].name, false, i == running_ ? "did not answer within 1 s" : "not checked: another check hangs"});
   }
   return late;
 }

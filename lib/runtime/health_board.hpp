@@ -14,7 +14,7 @@ namespace lucid::runtime {
 class HealthBoard {
  public:
   explicit HealthBoard(std::vector<HealthCheck> checks);
-  ~HealthBoard();                                    // waits for a running check
+  ~HealthBoard();  // waits for a running check
   struct Result {
     std::string name;
     bool ok = true;
@@ -30,7 +30,7 @@ class HealthBoard {
   std::vector<Result> results_;
   std::chrono::steady_clock::time_point finished_;
   std::uint64_t asked_ = 0, answered_ = 0;
-  std::size_t running_ = 0;                          // index of the check under way
+  std::size_t running_ = 0;  // index of the check under way
   bool stopping_ = false;
   std::thread thread_;
 };

@@ -21,7 +21,11 @@ TEST(HealthBoard, AHangingCheckDoesNotHangTheAnswer) {
   std::promise<void> release;
   std::shared_future<void> released = release.get_future().share();
   HealthBoard board({{"good", [] { return std::nullopt; }},
-                     {"hanging", [released] { released.wait(); return std::optional<std::string>(); }},
+                     {"hanging",
+                      [released] {
+                        released.wait();
+                        return std::optional<std::string>();
+                      }},
                      {"after", [] { return std::nullopt; }}});
   auto began = std::chrono::steady_clock::now();
   auto results = board.look();
@@ -34,7 +38,10 @@ TEST(HealthBoard, AHangingCheckDoesNotHangTheAnswer) {
 
 TEST(HealthBoard, AsksAgainOnlyWhenTheResultIsOld) {
   int asked = 0;
-  HealthBoard board({{"counted", [&] { ++asked; return std::nullopt; }}});
+  HealthBoard board({{"counted", [&] {
+                        ++asked;
+                        return std::nullopt;
+                      }}});
   board.look();
   board.look();
   EXPECT_EQ(asked, 1);

@@ -30,7 +30,10 @@ class RequestObserver {
       Counter*& counter = totals_[{record.route.data(), record.method, record.status}];
       if (counter == nullptr)
         counter = &metrics_.counter("lucid_http_requests_total", "Finished HTTP requests.",
-                                    {{"service", service_}, {"route", std::string(record.route)}, {"method", net::name(record.method)}, {"status", std::to_string(record.status)}});
+                                    {{"service", service_},
+                                     {"route", std::string(record.route)},
+                                     {"method", net::name(record.method)},
+                                     {"status", std::to_string(record.status)}});
       Histogram*& histogram = durations_[record.route.data()];
       if (histogram == nullptr)
         histogram = &metrics_.histogram("lucid_http_request_duration_seconds", "From the request head to the last byte of the answer.",
@@ -41,13 +44,20 @@ class RequestObserver {
     total->add();
     duration->observe(record.seconds);
     if (!record.error.empty()) {
-      log_.error("a request failed unexpectedly", {{"route", std::string(record.route)}, {"request_id", std::string(record.request_id)}, {"error", std::string(record.error)}});
+      log_.error(
+          "a request failed unexpectedly",
+          {{"route", std::string(record.route)}, {"request_id", std::string(record.request_id)}, {"error", std::string(record.error)}});
     }
     if (Log::enabled(Level::debug)) {
-      log_.debug("request", {{"route", std::string(record.route)}, {"method", net::name(record.method)}, {"status", std::to_string(record.status)},
-                             {"ms", fmt::format("{:.3f}", record.seconds * 1000)}, {"request_bytes", std::to_string(record.request_bytes)},
-                             {"response_bytes", std::to_string(record.response_bytes)}, {"request_id", std::string(record.request_id)},
-                             {"remote", std::string(record.remote)}, {"principal", std::string(record.principal)}});
+      log_.debug("request", {{"route", std::string(record.route)},
+                             {"method", net::name(record.method)},
+                             {"status", std::to_string(record.status)},
+                             {"ms", fmt::format("{:.3f}", record.seconds * 1000)},
+                             {"request_bytes", std::to_string(record.request_bytes)},
+                             {"response_bytes", std::to_string(record.response_bytes)},
+                             {"request_id", std::string(record.request_id)},
+                             {"remote", std::string(record.remote)},
+                             {"principal", std::string(record.principal)}});
     }
   }
 
@@ -69,7 +79,8 @@ Response health_answer(HealthBoard& board, const std::string& service) {
     if (!result.detail.empty()) check["detail"] = to_utf8(result.detail, 500);
     checks.push_back(std::move(check));
   }
-  return Response::json(healthy ? 200 : 503, {{"status", healthy ? "healthy" : "unhealthy"}, {"service", service}, {"checks", std::move(checks)}});
+  return Response::json(healthy ? 200 : 503,
+                        {{"status", healthy ? "healthy" : "unhealthy"}, {"service", service}, {"checks", std::move(checks)}});
 }
 
 void add_common_routes(net::Router& router, const std::string& service, std::vector<HealthCheck> health, Metrics& metrics) {
@@ -77,9 +88,9 @@ void add_common_routes(net::Router& router, const std::string& service, std::vec
   auto answer = [board, service](Request&) { return health_answer(*board, service); };
   router.add(Method::get, "/health", answer, kOpen);
   router.add(Method::get, "/ready", answer, kOpen);
-  router.add(Method::get, "/metrics", [&metrics, service](Request&) {
-    return Response::text(metrics.expose(service), "text/plain; version=0.0.4; charset=utf-8");
-  }, kOpen);
+  router.add(
+      Method::get, "/metrics",
+      [&metrics, service](Request&) { return Response::text(metrics.expose(service), "text/plain; version=0.0.4; charset=utf-8"); }, kOpen);
   std::string text = json::serialize(json::object{{"service", service}, {"version", version()}});
   router.add(Method::get, "/version", [text](Request&) { return Response::json_text(200, text); }, kOpenInline);
 }
@@ -107,7 +118,8 @@ std::unique_ptr<net::Server> serve_http(const Context& context, HttpFront front)
   config.worker_threads = front.worker_threads;
   auto observer = std::make_shared<RequestObserver>(front.service, context.metrics);
   if (!front.authenticate) front.authenticate = by_service_token(context.tokens);
-  auto server = std::make_unique<net::Server>(config, std::move(front.router), std::move(front.authenticate), [observer](const net::RequestRecord& record) { (*observer)(record); });
+  auto server = std::make_unique<net::Server>(config, std::move(front.router), std::move(front.authenticate),
+                                              [observer](const net::RequestRecord& record) { (*observer)(record); });
   server->start();
   if (context.listening) context.listening(front.service, server->port());
   Log(front.service).info("listening", {{"host", config.host}, {"port", std::to_string(server->port())}});

@@ -51,7 +51,12 @@ void Log::write(Level level, std::string_view message, std::initializer_list<Log
   std::string time = to_rfc3339(clock.wall_ms());
   std::string line;
   if (as_json) {
-    line.append("{\"time\":\"").append(time).append("\",\"level\":\"").append(word(level)).append("\",\"service\":").append(quoted(service_));
+    line.append("{\"time\":\"")
+        .append(time)
+        .append("\",\"level\":\"")
+        .append(word(level))
+        .append("\",\"service\":")
+        .append(quoted(service_));
     line.append(",\"message\":").append(quoted(message));
     for (const auto& [key, value] : fields) line.append(",").append(quoted(key)).append(":").append(quoted(value));
     line.append("}\n");

@@ -54,9 +54,9 @@ class OneHistogram final : public Histogram {
 
 // [a-zA-Z_][a-zA-Z0-9_]*, not starting with "__": the names Prometheus lets a program choose.
 void check_name(const std::string& name) {
-  bool good = !name.empty() && !(name[0] >= '0' && name[0] <= '9') && !name.starts_with("__") && std::all_of(name.begin(), name.end(), [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
-  });
+  bool good = !name.empty() && !(name[0] >= '0' && name[0] <= '9') && !name.starts_with("__") &&
+              std::all_of(name.begin(), name.end(),
+                          [](char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_'; });
   if (!good) throw Error(ErrorKind::internal, "'" + name + "' is not a metric or label name");
 }
 
@@ -100,7 +100,7 @@ double open_descriptors() {
 struct Metrics::State {
   std::shared_ptr<prometheus::Registry> registry = std::make_shared<prometheus::Registry>();
   std::mutex mutex;
-  std::map<std::string, std::string> kinds;          // by name
+  std::map<std::string, std::string> kinds;  // by name
   std::map<std::pair<std::string, Labels>, std::unique_ptr<Counter>> counters;
   std::map<std::pair<std::string, Labels>, std::unique_ptr<Gauge>> gauges;
   std::map<std::pair<std::string, Labels>, std::unique_ptr<Histogram>> histograms;
@@ -141,8 +141,12 @@ Histogram& Metrics::histogram(const std::string& name, const std::string& help, 
   std::unique_ptr<Histogram>& slot = state_->histograms[{name, labels}];
   if (!slot) {
     state_->check(name, labels, "histogram");
-    slot = std::make_unique<OneHistogram>(prometheus::BuildHistogram().Name(name).Help(help).Register(*state_->registry).Add(
-        labels, prometheus::Histogram::BucketBoundaries(buckets.empty() ? kLatencyBuckets : buckets)));
+    slot = std::make_unique<OneHistogram>(
+        prometheus::BuildHistogram()
+            .Name(name)
+            .Help(help)
+            .Register(*state_->registry)
+            .Add(labels, prometheus::Histogram::BucketBoundaries(buckets.empty() ? kLatencyBuckets : buckets)));
   }
   return *slot;
 }
@@ -152,7 +156,8 @@ std::string Metrics::expose(const std::string& service) const {
   if (!service.empty()) {
     for (auto& family : families)
       std::erase_if(family.metric, [&](const prometheus::ClientMetric& metric) {
-        return std::any_of(metric.label.begin(), metric.label.end(), [&](const auto& label) { return label.name == "service" && label.value != service; });
+        return std::any_of(metric.label.begin(), metric.label.end(),
+                           [&](const auto& label) { return label.name == "service" && label.value != service; });
       });
     std::erase_if(families, [](const auto& family) { return family.metric.empty(); });
   }

@@ -11,9 +11,22 @@ namespace lucid::runtime {
 
 using Labels = std::map<std::string, std::string>;
 
-class Counter { public: virtual ~Counter() = default; virtual void add(double n = 1) = 0; };
-class Gauge { public: virtual ~Gauge() = default; virtual void set(double v) = 0; virtual void add(double n) = 0; };
-class Histogram { public: virtual ~Histogram() = default; virtual void observe(double v) = 0; };
+class Counter {
+ public:
+  virtual ~Counter() = default;
+  virtual void add(double n = 1) = 0;
+};
+class Gauge {
+ public:
+  virtual ~Gauge() = default;
+  virtual void set(double v) = 0;
+  virtual void add(double n) = 0;
+};
+class Histogram {
+ public:
+  virtual ~Histogram() = default;
+  virtual void observe(double v) = 0;
+};
 
 class Metrics {
  public:
@@ -23,7 +36,8 @@ class Metrics {
   Counter& counter(const std::string& name, const std::string& help, const Labels& labels = {});
   Gauge& gauge(const std::string& name, const std::string& help, const Labels& labels = {});
   // Default buckets: 0.5 ms … 10 s.
-  Histogram& histogram(const std::string& name, const std::string& help, const Labels& labels = {}, const std::vector<double>& buckets = {});
+  Histogram& histogram(const std::string& name, const std::string& help, const Labels& labels = {},
+                       const std::vector<double>& buckets = {});
   // Text exposition format 0.0.4. With `service` not empty only series whose label service equals it, and unlabelled ones.
   std::string expose(const std::string& service = {}) const;
 

@@ -19,7 +19,8 @@ TEST(Metrics, ExpositionIsWellFormed) {
   metrics.histogram("lucid_wait_seconds", "Wait.", {{"service", "a"}}).observe(0.02);
   std::string text = metrics.expose();
   std::istringstream in(text);
-  static const std::regex sample(R"re([a-zA-Z_:][a-zA-Z0-9_:]*(\{([a-zA-Z_][a-zA-Z0-9_]*="([^"\\\n]|\\["\\n])*",?)*\})? (-?[0-9.eE+-]+|\+Inf|-Inf|Nan|NaN))re");
+  static const std::regex sample(
+      R"re([a-zA-Z_:][a-zA-Z0-9_:]*(\{([a-zA-Z_][a-zA-Z0-9_]*="([^"\\\n]|\\["\\n])*",?)*\})? (-?[0-9.eE+-]+|\+Inf|-Inf|Nan|NaN))re");
   std::string line;
   int samples = 0;
   while (std::getline(in, line)) {

@@ -40,8 +40,7 @@ class StopSignals {
 
   int wait() const {
     int signal = 0;
-    while (sigwait(&set_, &signal) != 0) {
-    }
+    while (sigwait(&set_, &signal) != 0) {}
     return signal;
   }
   // From here on a further signal ends the process at once, by its default action.
@@ -84,7 +83,8 @@ class Process {
       return url_of_service(settings_, options_.modules, service, port != ports_.end() ? std::optional(port->second) : std::nullopt);
     };
     auto client_for = [this, url_of](const std::string& service, const std::string& as) {
-      return std::make_shared<net::Client>(net::ClientConfig{.base_url = url_of(service), .bearer = [this, as] { return tokens_->issue(as); }});
+      return std::make_shared<net::Client>(
+          net::ClientConfig{.base_url = url_of(service), .bearer = [this, as] { return tokens_->issue(as); }});
     };
     auto listening = [this](const std::string& service, std::uint16_t port) {
       std::lock_guard lock(ports_mutex_);
@@ -132,9 +132,7 @@ class Process {
   void remove_endpoint() {
     try {
       files_.remove(endpoint_path());
-    } catch (const Error& e) {
-      log_.warn("cannot remove the endpoint file", {{"error", e.what()}});
-    }
+    } catch (const Error& e) { log_.warn("cannot remove the endpoint file", {{"error", e.what()}}); }
   }
 
   const ProcessOptions options_;
@@ -150,7 +148,7 @@ class Process {
   std::unique_ptr<crypto::ServiceTokens> tokens_;
   Metrics metrics_;
   std::mutex ports_mutex_;
-  std::map<std::string, std::uint16_t> ports_;       // as bound
+  std::map<std::string, std::uint16_t> ports_;  // as bound
   std::unique_ptr<Context> context_;
   bool announced_ = false, started_ = false;
   std::vector<std::unique_ptr<RunningService>> running_;

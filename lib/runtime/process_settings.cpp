@@ -13,12 +13,11 @@ std::optional<std::string> http_url_or_empty(const std::string& text) {
   try {
     net::Client probe({.base_url = text, .bearer = {}});
     return std::nullopt;
-  } catch (const Error&) {
-    return "must be http://host:port";
-  }
+  } catch (const Error&) { return "must be http://host:port"; }
 }
 
-void visit(const std::vector<const Module*>& chosen, const Module* module, std::vector<const Module*>& path, std::vector<const Module*>& out) {
+void visit(const std::vector<const Module*>& chosen, const Module* module, std::vector<const Module*>& path,
+           std::vector<const Module*>& out) {
   if (std::find(out.begin(), out.end(), module) != out.end()) return;
   if (std::find(path.begin(), path.end(), module) != path.end())
     throw Error(ErrorKind::internal, "the module table has a circle at " + module->name);
@@ -70,8 +69,10 @@ std::vector<const Module*> in_start_order(const std::vector<Module>& modules, co
 std::string environment_prefix(const std::string& service) {
   std::string out = service;
   for (char& c : out) {
-    if (c == '-') c = '_';
-    else if (c >= 'a' && c <= 'z') c = static_cast<char>(c - 'a' + 'A');
+    if (c == '-')
+      c = '_';
+    else if (c >= 'a' && c <= 'z')
+      c = static_cast<char>(c - 'a' + 'A');
   }
   return out;
 }
@@ -79,18 +80,21 @@ std::string environment_prefix(const std::string& service) {
 void declare_all(Settings& settings, const ProcessOptions& options, const std::vector<const Module*>& targets) {
   settings.declare({"data_dir", "LUCID_DATA", "./lucid-data", "Directory that holds everything Lucid keeps.", not_empty()});
   settings.declare({"host", "HOST", "127.0.0.1", "Address to listen on.", not_empty()});
-  settings.declare({"port_offset", "LUCID_PORT_OFFSET", "0", "Added to every port, so that several instances share a machine.", integer_between(0, 50'000)});
+  settings.declare({"port_offset", "LUCID_PORT_OFFSET", "0", "Added to every port, so that several instances share a machine.",
+                    integer_between(0, 50'000)});
   settings.declare({"log_level", "LOG_LEVEL", "info", "Least level that is logged.",
                     one_of({"debug", "info", "warn", "warning", "error", "DEBUG", "INFO", "WARN", "WARNING", "ERROR"})});
   settings.declare({"log_format", "LOG_FORMAT", "json", "One JSON object a line, or text for people.", one_of({"json", "text"})});
   settings.declare({"debug", "DEBUG", "false", "Same as log_level = debug.", one_of({"true", "false"})});
-  settings.declare({"service_name", "SERVICE_NAME", targets.size() == 1 ? targets[0]->name : "lucid", "Name of the process in its log.", not_empty()});
+  settings.declare(
+      {"service_name", "SERVICE_NAME", targets.size() == 1 ? targets[0]->name : "lucid", "Name of the process in its log.", not_empty()});
   for (const Module& module : options.modules)
     settings.declare({module.name + ".url", environment_prefix(module.name) + "_URL", "",
                       "Where " + module.name + " is reached; empty: this machine at its port.", http_url_or_empty});
   for (const Module* module : targets) {
     std::string variable = targets.size() == 1 ? "PORT" : environment_prefix(module->name) + "_PORT";
-    settings.declare({module->name + ".port", variable, std::to_string(module->default_port), "Port of " + module->name + "; 0: any free one.", integer_between(0, 65'535)});
+    settings.declare({module->name + ".port", variable, std::to_string(module->default_port),
+                      "Port of " + module->name + "; 0: any free one.", integer_between(0, 65'535)});
     if (module->declare) module->declare(settings);
   }
 }
@@ -116,11 +120,14 @@ Settings resolve_settings(const ProcessOptions& options) {
     Bytes bytes = system_files().read_file(*options.config_file, 1 << 20);
     text = without_foreign_lines(std::string(as_text(bytes)), settings, options);
   }
-  settings.resolve(options.flags, [](const char* name) -> const char* { return std::getenv(name); }, text, options.config_file.value_or(""));
+  settings.resolve(
+      options.flags, [](const char* name) -> const char* { return std::getenv(name); }, text, options.config_file.value_or(""));
   for (const Module* module : in_start_order(options.modules, options.targets)) {
     std::int64_t port = settings.integer(module->name + ".port");
     if (port != 0 && port + settings.integer("port_offset") > 65'535)
-      throw Error(ErrorKind::invalid, "bad_setting", fmt::format("{}.port {} and port_offset {} are more than 65535 together", module->name, port, settings.integer("port_offset")));
+      throw Error(
+          ErrorKind::invalid, "bad_setting",
+          fmt::format("{}.port {} and port_offset {} are more than 65535 together", module->name, port, settings.integer("port_offset")));
   }
   return settings;
 }

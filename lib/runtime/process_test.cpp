@@ -20,7 +20,9 @@ namespace {
 
 // Every step is a line on `notes`, so the order can be checked from outside.
 struct Noting : RunningService {
-  Noting(std::string n, int fd, std::unique_ptr<net::Server> s, bool h) : name(std::move(n)), notes(fd), server(std::move(s)), hangs(h) { note("start"); }
+  Noting(std::string n, int fd, std::unique_ptr<net::Server> s, bool h) : name(std::move(n)), notes(fd), server(std::move(s)), hangs(h) {
+    note("start");
+  }
   ~Noting() override {
     if (server) server->stop(std::chrono::milliseconds(100));
     note("end");
@@ -101,7 +103,11 @@ class Child {
     Module storage, api;
     storage.name = "session-storage";
     storage.start = [notes, hangs = plan.hangs](const Context& context) -> std::unique_ptr<RunningService> {
-      HttpFront front{.service = "session-storage", .router = {}, .health = {{"disk", [] { return std::nullopt; }}}, .authenticate = {}, .worker_threads = 2};
+      HttpFront front{.service = "session-storage",
+                      .router = {},
+                      .health = {{"disk", [] { return std::nullopt; }}},
+                      .authenticate = {},
+                      .worker_threads = 2};
       front.router.add(net::Method::get, "/whoami", [](net::Request& r) { return net::Response::text(r.principal); });
       return std::make_unique<Noting>("storage", notes, serve_http(context, std::move(front)), hangs);
     };
@@ -110,12 +116,18 @@ class Child {
     api.start = [notes, fails = plan.api_fails](const Context& context) -> std::unique_ptr<RunningService> {
       if (fails) throw Error(ErrorKind::unavailable, "the display is missing");
       auto storage_client = context.client_for("session-storage", "session-api");
-      HttpFront front{.service = "session-api", .router = {}, .health = {{"storage", [] { return std::optional<std::string>("is away"); }}}, .authenticate = {}, .worker_threads = 2};
-      front.router.add(net::Method::get, "/through", [storage_client](net::Request&) {
-        net::Call call;
-        call.target = "/whoami";
-        return net::Response::bytes(storage_client->expect(call).body);
-      }, {.auth = net::Auth::open});
+      HttpFront front{.service = "session-api",
+                      .router = {},
+                      .health = {{"storage", [] { return std::optional<std::string>("is away"); }}},
+                      .authenticate = {},
+                      .worker_threads = 2};
+      front.router.add(net::Method::get, "/through",
+                       [storage_client](net::Request&) {
+                         net::Call call;
+                         call.target = "/whoami";
+                         return net::Response::bytes(storage_client->expect(call).body);
+                       },
+                       {.auth = net::Auth::open});
       return std::make_unique<Noting>("api", notes, serve_http(context, std::move(front)), false);
     };
     options.modules = {api, storage};

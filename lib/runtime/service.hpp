@@ -24,8 +24,8 @@ namespace lucid::runtime {
 
 // One dependency as /health and /ready show it. Any thread; must answer within 1 s.
 struct HealthCheck {
-  std::string name;                                  // "storage", "disk"
-  std::function<std::optional<std::string>()> problem;   // reason when unhealthy
+  std::string name;                                     // "storage", "disk"
+  std::function<std::optional<std::string>()> problem;  // reason when unhealthy
 };
 
 // Handed to every module at start.
@@ -56,10 +56,10 @@ class RunningService {
 
 // What a service gives its HTTP front (built by its module.cpp).
 struct HttpFront {
-  std::string service;                               // "session-storage"
-  net::Router router;                                // its own routes; the common ones are added
+  std::string service;  // "session-storage"
+  net::Router router;   // its own routes; the common ones are added
   std::vector<HealthCheck> health;
-  net::Authenticator authenticate;                   // empty: service tokens
+  net::Authenticator authenticate;  // empty: service tokens
   int worker_threads = 8;
 };
 // Adds the common routes, starts listening on the service's PORT/HOST settings (+ LUCID_PORT_OFFSET).
@@ -67,9 +67,9 @@ std::unique_ptr<net::Server> serve_http(const Context& context, HttpFront front)
 
 // One row of the module table (app/wiring).
 struct Module {
-  std::string name;                                  // "session-storage"
+  std::string name;  // "session-storage"
   std::uint16_t default_port = 0;
-  std::vector<std::string> starts_after;             // names; ignored when not part of this process
+  std::vector<std::string> starts_after;  // names; ignored when not part of this process
   std::function<void(Settings&)> declare;
   std::function<std::unique_ptr<RunningService>(const Context&)> start;
 };
@@ -80,9 +80,9 @@ struct Module {
 struct ProcessOptions {
   std::vector<Module> modules;
   std::vector<std::string> targets;
-  std::map<std::string, std::string> flags;          // settings given as --name=value
+  std::map<std::string, std::string> flags;  // settings given as --name=value
   std::optional<std::string> config_file;
-  std::function<void()> ready;                       // called once everything listens; may be empty
+  std::function<void()> ready;  // called once everything listens; may be empty
 };
 int run_process(ProcessOptions options);
 // Declares the settings of `targets` and resolves them as run_process would (for `lucid config`).

@@ -74,7 +74,8 @@ std::function<std::optional<std::string>(const std::string&)> not_empty() {
 }
 
 void Settings::declare(Setting setting) {
-  if (!index_.emplace(setting.name, entries_.size()).second) throw Error(ErrorKind::internal, "the setting " + setting.name + " is declared twice");
+  if (!index_.emplace(setting.name, entries_.size()).second)
+    throw Error(ErrorKind::internal, "the setting " + setting.name + " is declared twice");
   std::string value = setting.fallback;
   entries_.push_back({std::move(setting), std::move(value), "default"});
 }
@@ -110,7 +111,8 @@ void Settings::resolve(const std::map<std::string, std::string>& flags, const st
     }
     if (!setting.check) continue;
     if (std::optional<std::string> reason = setting.check(entry.value))
-      throw refused(setting.secret ? fmt::format("{} {}", from, *reason) : fmt::format("{} {}, not '{}'", from, *reason, to_utf8(entry.value, 120)));
+      throw refused(setting.secret ? fmt::format("{} {}", from, *reason)
+                                   : fmt::format("{} {}, not '{}'", from, *reason, to_utf8(entry.value, 120)));
   }
 }
 
@@ -137,7 +139,8 @@ std::vector<Settings::Shown> Settings::show() const {
   std::vector<Shown> out;
   for (const Entry& entry : entries_) {
     const Setting& setting = entry.setting;
-    out.push_back({setting.name, setting.secret && !entry.value.empty() ? "***" : entry.value, entry.source, setting.environment, setting.meaning});
+    out.push_back(
+        {setting.name, setting.secret && !entry.value.empty() ? "***" : entry.value, entry.source, setting.environment, setting.meaning});
   }
   return out;
 }

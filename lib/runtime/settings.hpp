@@ -15,12 +15,12 @@
 namespace lucid::runtime {
 
 struct Setting {
-  std::string name;                                  // "session-recorder.spool_limit_mb"; flags are --session-recorder.spool_limit_mb=…
-  std::string environment;                           // "SPOOL_LIMIT_MB"; empty: none
-  std::string fallback;                              // as text
-  std::string meaning;                               // one sentence for people
-  std::function<std::optional<std::string>(const std::string&)> check;   // reason when refused; may be empty
-  bool secret = false;                               // printed as "***"
+  std::string name;         // "session-recorder.spool_limit_mb"; flags are --session-recorder.spool_limit_mb=…
+  std::string environment;  // "SPOOL_LIMIT_MB"; empty: none
+  std::string fallback;     // as text
+  std::string meaning;      // one sentence for people
+  std::function<std::optional<std::string>(const std::string&)> check;  // reason when refused; may be empty
+  bool secret = false;                                                  // printed as "***"
 };
 
 // Ready-made checks.
@@ -39,12 +39,17 @@ class Settings {
   bool declared(const std::string& name) const;
   const std::string& text(const std::string& name) const;
   std::int64_t integer(const std::string& name) const;
-  bool boolean(const std::string& name) const;       // "true"/"false"
-  struct Shown { std::string name, value, source, environment, meaning; };
-  std::vector<Shown> show() const;                   // source: "flag", "environment", "file", "default"
+  bool boolean(const std::string& name) const;  // "true"/"false"
+  struct Shown {
+    std::string name, value, source, environment, meaning;
+  };
+  std::vector<Shown> show() const;  // source: "flag", "environment", "file", "default"
 
  private:
-  struct Entry { Setting setting; std::string value, source; };
+  struct Entry {
+    Setting setting;
+    std::string value, source;
+  };
   std::vector<Entry> entries_;
   std::map<std::string, std::size_t> index_;
 };

@@ -147,9 +147,7 @@ TEST(ProcessSettings, OneFileServesAllProcessesButNotUnknownNames) {
   try {
     resolve_settings(options);
     FAIL();
-  } catch (const Error& e) {
-    EXPECT_THAT(e.what(), HasSubstr("lucid.conf:3: session-storage.pack is not a known setting"));
-  }
+  } catch (const Error& e) { EXPECT_THAT(e.what(), HasSubstr("lucid.conf:3: session-storage.pack is not a known setting")); }
   options.config_file = dir.path() + "/absent";
   EXPECT_THROW(resolve_settings(options), Error);
 }

@@ -20,7 +20,7 @@ namespace lucid::store {
 
 struct Document {
   std::string key;
-  std::int64_t version = 1;                          // 1 at insert, +1 at every replace
+  std::int64_t version = 1;  // 1 at insert, +1 at every replace
   std::string json;
 };
 
@@ -29,8 +29,8 @@ enum class Order { ascending, descending };
 struct Scan {
   // The keys in [from, to) in byte order; `order` only says from which end they come. So a page that goes downwards is
   // continued with `to` = the last key seen.
-  std::string from = {};                             // inclusive; empty: no bound
-  std::string to = {};                               // exclusive; empty: no bound
+  std::string from = {};  // inclusive; empty: no bound
+  std::string to = {};    // exclusive; empty: no bound
   std::size_t limit = 100;
   Order order = Order::ascending;
 };
@@ -41,7 +41,9 @@ class Documents {
   // False when the key exists (nothing changed).
   virtual bool insert(const std::string& collection, const std::string& key, const std::string& json) = 0;
   // Inserts all in one durable step; answers for each whether it was new. All or nothing on failure.
-  struct Insert { std::string collection, key, json; };
+  struct Insert {
+    std::string collection, key, json;
+  };
   virtual std::vector<bool> insert_many(std::span<const Insert> inserts) = 0;
   virtual std::optional<Document> get(const std::string& collection, const std::string& key) = 0;
   // False when the stored version is not `expected_version` or the key is absent.

@@ -123,7 +123,8 @@ TEST_P(DocumentsConformance, ScanIsHalfOpenInByteOrderFromEitherEnd) {
 }
 
 TEST_P(DocumentsConformance, NumbersInKeysSortAsNumbers) {
-  for (std::uint64_t n : std::initializer_list<std::uint64_t>{9, 10, 255, 256, 1ull << 40, UINT64_MAX}) documents().insert("s", sortable(n), "1");
+  for (std::uint64_t n : std::initializer_list<std::uint64_t>{9, 10, 255, 256, 1ull << 40, UINT64_MAX})
+    documents().insert("s", sortable(n), "1");
   EXPECT_EQ(keys("s", {.from = sortable(10), .to = sortable(256)}), (std::vector<std::string>{sortable(10), sortable(255)}));
   EXPECT_EQ(keys("s", {.limit = 1, .order = Order::descending}), std::vector<std::string>{sortable(UINT64_MAX)});
 }

@@ -42,7 +42,9 @@ class FaultyVfs {
   std::uint64_t calls() const { return calls_; }
 
  private:
-  struct Wrapped { sqlite3_file base; };
+  struct Wrapped {
+    sqlite3_file base;
+  };
   static FaultyVfs*& current() {
     static FaultyVfs* one = nullptr;
     return one;
@@ -59,7 +61,7 @@ class FaultyVfs {
     methods_.xRead = [](F* f, void* p, int n, sqlite3_int64 at) { return real_file(f)->pMethods->xRead(real_file(f), p, n, at); };
     methods_.xWrite = [](F* f, const void* p, int n, sqlite3_int64 at) {
       if (int code = current()->check("write")) {
-        real_file(f)->pMethods->xWrite(real_file(f), p, n / 2, at);   // as a full disk does
+        real_file(f)->pMethods->xWrite(real_file(f), p, n / 2, at);  // as a full disk does
         return code;
       }
       return real_file(f)->pMethods->xWrite(real_file(f), p, n, at);
@@ -85,7 +87,10 @@ class FaultyVfs {
     methods_.xShmLock = [](F* f, int at, int n, int flags) { return real_file(f)->pMethods->xShmLock(real_file(f), at, n, flags); };
     methods_.xShmBarrier = [](F* f) { real_file(f)->pMethods->xShmBarrier(real_file(f)); };
     methods_.xShmUnmap = [](F* f, int gone) { return real_file(f)->pMethods->xShmUnmap(real_file(f), gone); };
-    methods_.xFetch = [](F*, sqlite3_int64, int, void** out) { *out = nullptr; return SQLITE_OK; };
+    methods_.xFetch = [](F*, sqlite3_int64, int, void** out) {
+      *out = nullptr;
+      return SQLITE_OK;
+    };
     methods_.xUnfetch = [](F*, sqlite3_int64, void*) { return SQLITE_OK; };
   }
 

@@ -31,18 +31,21 @@ class Leases {
   // False when the token is no longer the current one. A late renewal stands as long as nobody else has acquired.
   bool renew(const std::string& resource, std::uint64_t fencing_token);
   bool release(const std::string& resource, std::uint64_t fencing_token);
-  std::optional<Lease> current(const std::string& resource);   // nullopt: free or expired
+  std::optional<Lease> current(const std::string& resource);  // nullopt: free or expired
 
  private:
   struct Entry {
     std::mutex mutex;
-    bool loaded = false, dropped = false;            // dropped: no longer in the table, look it up again
-    std::string holder;                              // empty: free
+    bool loaded = false, dropped = false;  // dropped: no longer in the table, look it up again
+    std::string holder;                    // empty: free
     std::uint64_t token = 0;
     std::int64_t expires_steady_ms = 0;
   };
   // The entry of `resource`, loaded, with its mutex held.
-  struct Locked { std::shared_ptr<Entry> entry; std::unique_lock<std::mutex> lock; };
+  struct Locked {
+    std::shared_ptr<Entry> entry;
+    std::unique_lock<std::mutex> lock;
+  };
   Locked lock_entry(const std::string& resource);
   void persist(const std::string& resource, const std::string& holder, std::uint64_t token);
   void drop(const std::string& resource, Entry& entry);
@@ -52,7 +55,7 @@ class Leases {
   const Clock& clock_;
   std::int64_t ttl_ms_;
   std::int64_t started_steady_ms_;
-  std::mutex mutex_;                                 // the table only; never held over disk access
+  std::mutex mutex_;  // the table only; never held over disk access
   std::unordered_map<std::string, std::shared_ptr<Entry>> entries_;
 };
 

@@ -8,7 +8,7 @@ namespace lucid::store {
 
 namespace {
 
-constexpr std::size_t kWindow = 256 << 10;           // bytes looked at in one read when searching the next entry
+constexpr std::size_t kWindow = 256 << 10;  // bytes looked at in one read when searching the next entry
 
 class Walker {
  public:

@@ -19,11 +19,11 @@ struct Packs::Writer {
   std::mutex mutex;
   std::condition_variable changed;
   bool opened = false, closed = false;
-  bool syncing = false;                              // one thread syncs for all
+  bool syncing = false;  // one thread syncs for all
   bool cut_needed = false;
   std::uint32_t pack = 0;
   std::uint64_t end = 0, durable = 0;
-  std::uint64_t rollbacks = 0;                       // failed syncs: everything then waiting was given up
+  std::uint64_t rollbacks = 0;  // failed syncs: everything then waiting was given up
   std::optional<Error> last_error;
   File file;
   std::string path;
@@ -35,7 +35,7 @@ struct Packs::State {
   ChunkLength chunk_length;
   std::size_t header_bytes;
   std::uint64_t pack_size;
-  std::mutex mutex;                                  // the table only
+  std::mutex mutex;  // the table only
   std::unordered_map<Id, std::shared_ptr<Writer>> writers;
 
   State(std::string where, FileOps& ops, ChunkLength length_of, std::size_t header, std::uint64_t limit)
@@ -53,7 +53,7 @@ struct Packs::State {
   void open_pack(Writer& w, const std::string& session_directory, std::uint32_t pack) {
     w.path = fmt::format("{}/{:08}.pack", session_directory, pack);
     w.file = files.open(w.path, OpenMode::append);
-    files.sync_directory(session_directory);         // the name as durable as the bytes will be
+    files.sync_directory(session_directory);  // the name as durable as the bytes will be
     w.pack = pack;
   }
 
@@ -66,15 +66,15 @@ struct Packs::State {
 void Packs::State::open_writer(Writer& w, const Packs& packs, const Id& session, const PackEnd& known, const Each& each) {
   std::string session_directory = directory_of(session);
   files.make_directories(session_directory);
-  files.sync_directory(directory);                   // it may be there from a run that died before this sync
+  files.sync_directory(directory);  // it may be there from a run that died before this sync
   std::vector<std::uint32_t> there = packs.list(session);
-  bool fresh = there.empty() || there.back() < known.pack;   // the pack the index speaks of is not there
+  bool fresh = there.empty() || there.back() < known.pack;  // the pack the index speaks of is not there
   std::uint32_t last = fresh ? known.pack + (known.offset > 0 ? 1 : 0) : there.back();
   open_pack(w, session_directory, last);
-  files.sync_data(w.file, w.path);                   // bytes a killed process left in the page cache
+  files.sync_data(w.file, w.path);  // bytes a killed process left in the page cache
   std::uint64_t size = files.size(w.file, w.path);
   if (!fresh && last == known.pack && size < known.offset) {
-    open_pack(w, session_directory, last + 1);       // a shortened pack: its lost range stays empty
+    open_pack(w, session_directory, last + 1);  // a shortened pack: its lost range stays empty
     w.end = 0;
     size = files.size(w.file, w.path);
     fresh = true;
@@ -137,9 +137,7 @@ void Packs::State::sync_up_to(Writer& w, std::unique_lock<std::mutex>& lock, std
     std::optional<Error> failed;
     try {
       files.sync_data(w.file, w.path);
-    } catch (const Error& error) {
-      failed = error;
-    }
+    } catch (const Error& error) { failed = error; }
     lock.lock();
     w.syncing = false;
     if (!failed) {
@@ -184,7 +182,7 @@ PackLocation Packs::append(const Id& session, ByteView stored, const Hash32* bla
       state_->open_writer(*w, *this, session, {there.empty() ? 0 : there.back(), 0}, [](const PackEntry&) {});
     }
     while (!w->closed && w->end > 0 && w->end + size > state_->pack_size) state_->rotate(*w, lock, session);
-    if (!w->closed) break;                           // else closed meanwhile: a new writer takes over
+    if (!w->closed) break;  // else closed meanwhile: a new writer takes over
   }
   if (w->cut_needed) state_->cut(*w);
   PackLocation location{w->pack, w->end, static_cast<std::uint32_t>(stored.size())};
@@ -205,9 +203,7 @@ PackLocation Packs::append(const Id& session, ByteView stored, const Hash32* bla
   return location;
 }
 
-Bytes Packs::read(const Id& session, const PackLocation& location) const {
-  return read_range(session, location, 0, location.length);
-}
+Bytes Packs::read(const Id& session, const PackLocation& location) const { return read_range(session, location, 0, location.length); }
 
 Bytes Packs::read_range(const Id& session, const PackLocation& location, std::uint32_t from, std::uint32_t size) const {
   if (from > location.length || size > location.length - from)
@@ -217,8 +213,9 @@ Bytes Packs::read_range(const Id& session, const PackLocation& location, std::ui
   std::uint64_t there = state_->files.size(file, file_path);
   // Checked before anything is allocated: the location may come from a damaged index.
   if (location.offset > there || location.length > there - location.offset)
-    throw Error(ErrorKind::corrupt, "pack_short",
-                fmt::format("{} ends at {}, before the chunk at {} of {} bytes; run fsck", file_path, there, location.offset, location.length));
+    throw Error(
+        ErrorKind::corrupt, "pack_short",
+        fmt::format("{} ends at {}, before the chunk at {} of {} bytes; run fsck", file_path, there, location.offset, location.length));
   Bytes bytes(size);
   if (state_->files.read_at(file, bytes, location.offset + from, file_path) != size)
     throw Error(ErrorKind::corrupt, "pack_short", fmt::format("{} became shorter while it was read", file_path));
@@ -256,7 +253,8 @@ std::uint64_t Packs::scan(const Id& session, std::uint32_t pack,
 PackWalk Packs::walk(const Id& session, std::uint32_t pack, std::uint64_t from, std::uint64_t to, const Each& each) const {
   std::string file_path = path(session, pack);
   File file = state_->files.open(file_path, OpenMode::read);
-  return walk_pack({state_->files, file, file_path, state_->chunk_length, state_->header_bytes, pack, from, to, OnBadBytes::step_over}, each);
+  return walk_pack({state_->files, file, file_path, state_->chunk_length, state_->header_bytes, pack, from, to, OnBadBytes::step_over},
+                   each);
 }
 
 void Packs::close(const Id& session) {

@@ -26,7 +26,7 @@ struct PackLocation {
   bool operator==(const PackLocation&) const = default;
 };
 
-inline constexpr std::size_t kPackSealSize = 32;     // BLAKE3 behind every stored chunk
+inline constexpr std::size_t kPackSealSize = 32;  // BLAKE3 behind every stored chunk
 
 // How far the index knows a session: behind its last entry.
 struct PackEnd {
@@ -45,14 +45,15 @@ struct PackEntry {
 
 // What a walk over one pack saw besides whole entries.
 struct PackWalk {
-  std::uint64_t end = 0;                             // behind the last whole entry (or where the walk began)
-  std::uint64_t size = 0;                            // of the file
-  std::vector<std::pair<std::uint64_t, std::uint64_t>> bad;   // [from, to) that belong to no whole entry
+  std::uint64_t end = 0;                                     // behind the last whole entry (or where the walk began)
+  std::uint64_t size = 0;                                    // of the file
+  std::vector<std::pair<std::uint64_t, std::uint64_t>> bad;  // [from, to) that belong to no whole entry
 };
 
 class Packs {
  public:
-  using ChunkLength = std::function<std::optional<std::uint32_t>(ByteView header)>;   // stored length from the first bytes, nullopt: not a chunk
+  using ChunkLength =
+      std::function<std::optional<std::uint32_t>(ByteView header)>;  // stored length from the first bytes, nullopt: not a chunk
   using Each = std::function<void(const PackEntry&)>;
   Packs(std::string directory, FileOps& files, ChunkLength chunk_length, std::size_t header_bytes, std::uint64_t pack_size = 64 << 20);
   ~Packs();

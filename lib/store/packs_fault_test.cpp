@@ -33,9 +33,7 @@ Outcome work(FileOps& files, const std::string& directory) {
       outcome.acknowledged[i] = packs->append(session_id(i % 2), chunk_of(i, 250 + i));
       if (i == 7) packs->close(session_id(1));
       if (i == 9) packs.reset();
-    } catch (const Error&) {
-      ++outcome.refused;
-    }
+    } catch (const Error&) { ++outcome.refused; }
   }
   return outcome;
 }
@@ -103,9 +101,7 @@ TEST(PacksFault, AFullDiskIsToldAsSuch) {
   try {
     packs->append(session_id(1), chunk_of(1, 100));
     FAIL();
-  } catch (const Error& error) {
-    EXPECT_EQ(error.kind(), ErrorKind::storage_full);
-  }
+  } catch (const Error& error) { EXPECT_EQ(error.kind(), ErrorKind::storage_full); }
   EXPECT_EQ(system_files().read_file(packs->path(session_id(1), 0)).size(), 0u) << "the half-written chunk was cut off";
 }
 
@@ -115,7 +111,7 @@ TEST(PacksFault, ConcurrentAppendsWithFailingSyncs) {
   std::atomic<std::uint64_t> syncs{0};
   FaultyFileOps files([&](std::string_view call, const std::string&, std::uint64_t) {
     if (call != "sync_data") return 0;
-    ::usleep(500);                                   // lets others queue up behind the one that syncs
+    ::usleep(500);  // lets others queue up behind the one that syncs
     return ++syncs % 5 == 3 ? EIO : 0;
   });
   auto packs = make_packs(dir.path(), files, 8000);
@@ -131,9 +127,7 @@ TEST(PacksFault, ConcurrentAppendsWithFailingSyncs) {
           PackLocation location = packs->append(session_id(1), chunk_of(number, 100 + number % 50));
           std::lock_guard lock(mutex);
           acknowledged[number] = location;
-        } catch (const Error&) {
-          ++refused;
-        }
+        } catch (const Error&) { ++refused; }
       }
     });
   for (auto& thread : threads) thread.join();
@@ -141,8 +135,7 @@ TEST(PacksFault, ConcurrentAppendsWithFailingSyncs) {
   EXPECT_EQ(acknowledged.size() + static_cast<std::size_t>(refused), 240u);
   packs.reset();
   packs = make_packs(dir.path(), system_files(), 8000);
-  for (auto& [number, location] : acknowledged)
-    ASSERT_EQ(packs->read(session_id(1), location), chunk_of(number, 100 + number % 50));
+  for (auto& [number, location] : acknowledged) ASSERT_EQ(packs->read(session_id(1), location), chunk_of(number, 100 + number % 50));
 }
 
 }  // namespace

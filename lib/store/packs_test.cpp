@@ -74,7 +74,8 @@ TEST_F(PacksTest, APackIsChunksEachFollowedByItsHash) {
 TEST_F(PacksTest, APackIsByteForByteTheGoldenOne) {
   packs_->append(session_, chunk_of(1, 50));
   packs_->append(session_, chunk_of(2, 70));
-  EXPECT_EQ(system_files().read_file(dir_.path() + "/" + session_.text() + "/00000000.pack"), system_files().read_file("tests/golden/pack/v1/two_chunks.pack"));
+  EXPECT_EQ(system_files().read_file(dir_.path() + "/" + session_.text() + "/00000000.pack"),
+            system_files().read_file("tests/golden/pack/v1/two_chunks.pack"));
 }
 
 TEST_F(PacksTest, APackThatIsFullIsFollowedByTheNext) {
@@ -138,7 +139,7 @@ TEST_F(PacksTest, OpenLooksThroughEveryPackBehindTheKnownEnd) {
 
 TEST_F(PacksTest, BytesTheIndexKnowsAreNeverWrittenAgain) {
   PackLocation a = packs_->append(session_, chunk_of(0, 100)), b = packs_->append(session_, chunk_of(1, 100));
-  cut_file(pack_path(0), 150);                       // b is lost
+  cut_file(pack_path(0), 150);  // b is lost
   restart();
   packs_->open(session_, PackEnd::after(b), [](const PackEntry&) {});
   PackLocation c = packs_->append(session_, chunk_of(2, 100));
@@ -156,7 +157,7 @@ TEST_F(PacksTest, BytesTheIndexKnowsAreNeverWrittenAgain) {
 TEST_F(PacksTest, ADamagedEntryBetweenWholeOnesIsSteppedOverNotCut) {
   std::vector<PackLocation> l;
   for (std::uint32_t i = 0; i < 5; ++i) l.push_back(packs_->append(session_, chunk_of(i, 100)));
-  for (std::uint64_t at : {l[1].offset + 50, l[3].offset + 1}) corrupt(pack_path(0), at);   // content; header
+  for (std::uint64_t at : {l[1].offset + 50, l[3].offset + 1}) corrupt(pack_path(0), at);  // content; header
   restart();
   std::vector<PackLocation> seen;
   auto each = [&](const PackEntry& entry) { seen.push_back(entry.location); };
@@ -177,9 +178,7 @@ TEST_F(PacksTest, ALocationOutsideThePackIsRefusedBeforeAnythingIsAllocated) {
     try {
       packs_->read(session_, location);
       FAIL();
-    } catch (const Error& error) {
-      EXPECT_EQ(error.code(), "pack_short");
-    }
+    } catch (const Error& error) { EXPECT_EQ(error.code(), "pack_short"); }
   }
   EXPECT_THROW(packs_->read(session_, {7, 0, 10}), Error);
   EXPECT_THROW(packs_->append(session_, Bytes(3)), Error);
@@ -237,7 +236,7 @@ TEST_F(PacksTest, ConcurrentAppendsShareSyncs) {
   FaultyFileOps slow([&](std::string_view call, const std::string&, std::uint64_t) {
     if (call == "sync_data") {
       ++syncs;
-      ::usleep(2000);                                // the disk of the test: slow enough for others to queue up
+      ::usleep(2000);  // the disk of the test: slow enough for others to queue up
     }
     return 0;
   });

@@ -51,25 +51,21 @@ SqliteConnection::Statement SqliteConnection::prepare(const char* sql) {
 
 void SqliteConnection::fail(int code, const char* doing) const {
   int system = db_ != nullptr ? sqlite3_system_errno(db_) : 0;
-  std::string message = fmt::format("database {}: {} failed: {} (code {}{})", path_, doing,
-                                    db_ != nullptr ? sqlite3_errmsg(db_) : sqlite3_errstr(code), code,
-                                    system != 0 ? fmt::format(", errno {}", system) : "");
+  std::string message =
+      fmt::format("database {}: {} failed: {} (code {}{})", path_, doing, db_ != nullptr ? sqlite3_errmsg(db_) : sqlite3_errstr(code), code,
+                  system != 0 ? fmt::format(", errno {}", system) : "");
   bool io = (code & 0xff) == SQLITE_IOERR;
   // SQLite calls only ENOSPC "full"; a quota is the same to the operator.
   if ((code & 0xff) == SQLITE_FULL || (io && (system == ENOSPC || system == EDQUOT)))
     throw Error(ErrorKind::storage_full, message + "; free disk space and try again");
   switch (code & 0xff) {
     case SQLITE_CORRUPT:
-    case SQLITE_NOTADB:
-      throw Error(ErrorKind::corrupt, "database_corrupt", message);
-    case SQLITE_TOOBIG:
-      throw Error(ErrorKind::too_large, message);
+    case SQLITE_NOTADB: throw Error(ErrorKind::corrupt, "database_corrupt", message);
+    case SQLITE_TOOBIG: throw Error(ErrorKind::too_large, message);
     case SQLITE_ERROR:
     case SQLITE_MISUSE:
-    case SQLITE_RANGE:
-      throw Error(ErrorKind::internal, message);
-    default:
-      throw Error(ErrorKind::unavailable, "database_unavailable", message);
+    case SQLITE_RANGE: throw Error(ErrorKind::internal, message);
+    default: throw Error(ErrorKind::unavailable, "database_unavailable", message);
   }
 }
 
@@ -79,8 +75,7 @@ SqliteConnection::Statement::~Statement() {
 }
 
 SqliteConnection::Statement& SqliteConnection::Statement::text(int index, std::string_view value) {
-  int code = sqlite3_bind_text64(statement_, index, value.data() != nullptr ? value.data() : "", value.size(),
-                                 SQLITE_STATIC, SQLITE_UTF8);
+  int code = sqlite3_bind_text64(statement_, index, value.data() != nullptr ? value.data() : "", value.size(), SQLITE_STATIC, SQLITE_UTF8);
   if (code != SQLITE_OK) connection_.fail(code, "bind");
   return *this;
 }

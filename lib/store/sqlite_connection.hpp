@@ -35,7 +35,7 @@ class SqliteConnection {
     // The bound text must live until the statement ends.
     Statement& text(int index, std::string_view value);
     Statement& integer(int index, std::int64_t value);
-    bool step();                                     // true: a row; false: done
+    bool step();  // true: a row; false: done
     std::string text_at(int column) const;
     std::int64_t integer_at(int column) const { return sqlite3_column_int64(statement_, column); }
 

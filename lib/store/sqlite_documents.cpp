@@ -38,13 +38,14 @@ void prepare_writer(SqliteConnection& db, const std::string& path) {
   }
   if (version == kSchemaVersion) return;
   if (version != 0)
-    throw Error(ErrorKind::unavailable, "database_version",
-                fmt::format("database {} has version {}, this program knows {}; run the program that wrote it", path,
-                            version, kSchemaVersion));
+    throw Error(
+        ErrorKind::unavailable, "database_version",
+        fmt::format("database {} has version {}, this program knows {}; run the program that wrote it", path, version, kSchemaVersion));
   db.execute("BEGIN IMMEDIATE");
   try {
-    db.execute("CREATE TABLE IF NOT EXISTS documents(collection TEXT NOT NULL, key TEXT NOT NULL, version INTEGER NOT NULL, "
-               "json TEXT NOT NULL, PRIMARY KEY(collection, key)) WITHOUT ROWID");
+    db.execute(
+        "CREATE TABLE IF NOT EXISTS documents(collection TEXT NOT NULL, key TEXT NOT NULL, version INTEGER NOT NULL, "
+        "json TEXT NOT NULL, PRIMARY KEY(collection, key)) WITHOUT ROWID");
     db.execute("PRAGMA user_version=1");
     db.execute("COMMIT");
   } catch (...) {
@@ -76,8 +77,7 @@ class SqliteDocuments final : public Documents {
     std::vector<bool> fresh(inserts.size());
     if (inserts.empty()) return fresh;
     change([&] {
-      for (std::size_t i = 0; i < inserts.size(); ++i)
-        fresh[i] = insert_one(inserts[i].collection, inserts[i].key, inserts[i].json);
+      for (std::size_t i = 0; i < inserts.size(); ++i) fresh[i] = insert_one(inserts[i].collection, inserts[i].key, inserts[i].json);
     });
     return fresh;
   }
@@ -93,8 +93,7 @@ class SqliteDocuments final : public Documents {
   bool replace(const std::string& collection, const std::string& key, const std::string& json, std::int64_t expected_version) override {
     bool changed = false;
     change([&] {
-      auto statement = writer_->prepare(
-          "UPDATE documents SET json=?3, version=version+1 WHERE collection=?1 AND key=?2 AND version=?4");
+      auto statement = writer_->prepare("UPDATE documents SET json=?3, version=version+1 WHERE collection=?1 AND key=?2 AND version=?4");
       statement.text(1, collection).text(2, key).text(3, json).integer(4, expected_version).step();
       changed = writer_->changes() > 0;
     });
@@ -123,9 +122,8 @@ class SqliteDocuments final : public Documents {
   std::uint64_t remove_range(const std::string& collection, const std::string& from, const std::string& to) override {
     std::uint64_t removed = 0;
     change([&] {
-      auto statement = writer_->prepare(
-          to.empty() ? "DELETE FROM documents WHERE collection=?1 AND key>=?2"
-                     : "DELETE FROM documents WHERE collection=?1 AND key>=?2 AND key<?3");
+      auto statement = writer_->prepare(to.empty() ? "DELETE FROM documents WHERE collection=?1 AND key>=?2"
+                                                   : "DELETE FROM documents WHERE collection=?1 AND key>=?2 AND key<?3");
       statement.text(1, collection).text(2, from);
       if (!to.empty()) statement.text(3, to);
       statement.step();
@@ -166,14 +164,13 @@ class SqliteDocuments final : public Documents {
 
  private:
   struct Job {
-    const std::function<void()>& run;                // may run twice; only the last run counts
+    const std::function<void()>& run;  // may run twice; only the last run counts
     std::exception_ptr error;
     bool done = false;
   };
 
   bool insert_one(const std::string& collection, const std::string& key, const std::string& json) {
-    auto statement = writer_->prepare(
-        "INSERT INTO documents(collection, key, version, json) VALUES(?1, ?2, 1, ?3) ON CONFLICT DO NOTHING");
+    auto statement = writer_->prepare("INSERT INTO documents(collection, key, version, json) VALUES(?1, ?2, 1, ?3) ON CONFLICT DO NOTHING");
     statement.text(1, collection).text(2, key).text(3, json).step();
     return writer_->changes() > 0;
   }
@@ -239,7 +236,7 @@ class SqliteDocuments final : public Documents {
   }
 
   std::string path_;
-  std::unique_ptr<SqliteConnection> writer_;         // used by the leader only; closed last, so that it checkpoints
+  std::unique_ptr<SqliteConnection> writer_;  // used by the leader only; closed last, so that it checkpoints
   std::mutex mutex_;
   std::condition_variable changed_;
   bool leading_ = false;
@@ -250,9 +247,7 @@ class SqliteDocuments final : public Documents {
 
 }  // namespace
 
-std::unique_ptr<Documents> open_sqlite_documents(const std::string& path) {
-  return std::make_unique<SqliteDocuments>(path);
-}
+std::unique_ptr<Documents> open_sqlite_documents(const std::string& path) { return std::make_unique<SqliteDocuments>(path); }
 
 std::string sortable(std::uint64_t number) { return fmt::format("{:016x}", number); }
 

@@ -15,13 +15,12 @@ namespace lucid::store {
 namespace {
 
 INSTANTIATE_TEST_SUITE_P(Sqlite, DocumentsConformance,
-                         ::testing::Values(DocumentsBackend{"sqlite", [](const std::string& directory) {
-                                                              return open_sqlite_documents(directory + "/some.db");
-                                                            }}),
+                         ::testing::Values(DocumentsBackend{
+                             "sqlite", [](const std::string& directory) { return open_sqlite_documents(directory + "/some.db"); }}),
                          [](const auto& one) { return one.param.name; });
 
 int mode_of(const std::string& path) {
-  struct stat st {};
+  struct stat st{};
   return ::stat(path.c_str(), &st) == 0 ? static_cast<int>(st.st_mode & 0777) : -1;
 }
 
@@ -56,9 +55,7 @@ TEST(SqliteDocuments, AFileOfALaterVersionIsRefused) {
   try {
     open_sqlite_documents(path);
     FAIL();
-  } catch (const Error& error) {
-    EXPECT_EQ(error.code(), "database_version");
-  }
+  } catch (const Error& error) { EXPECT_EQ(error.code(), "database_version"); }
 }
 
 TEST(SqliteDocuments, ConcurrentChangesShareSyncs) {
@@ -67,7 +64,7 @@ TEST(SqliteDocuments, ConcurrentChangesShareSyncs) {
   FaultyVfs vfs([&](const char* call, std::uint64_t) {
     if (std::strcmp(call, "sync") == 0) {
       ++syncs;
-      ::usleep(2000);                                // the disk of the test: slow enough for others to queue up
+      ::usleep(2000);  // the disk of the test: slow enough for others to queue up
     }
     return SQLITE_OK;
   });

@@ -24,25 +24,19 @@ void body(std::string_view text) {
     session.id = Id(std::array<std::uint8_t, 16>{1});
     require(to_stored(from_stored(to_stored(session))) == to_stored(session));
     apply_patch(json::object{{"name", "x"}}, session);
-  } catch (const Error& e) {
-    require(e.kind() == ErrorKind::invalid);
-  }
+  } catch (const Error& e) { require(e.kind() == ErrorKind::invalid); }
   try {
     Session session;
     session.name = "n";
     apply_patch(*value, session);
-  } catch (const Error& e) {
-    require(e.kind() == ErrorKind::invalid);
-  }
+  } catch (const Error& e) { require(e.kind() == ErrorKind::invalid); }
 }
 
 void stored(std::string_view text) {
   try {
     Session session = from_stored(text);
     require(to_stored(from_stored(to_stored(session))) == to_stored(session));
-  } catch (const Error& e) {
-    require(e.kind() == ErrorKind::corrupt);
-  }
+  } catch (const Error& e) { require(e.kind() == ErrorKind::corrupt); }
 }
 
 // "name=value" lines.
@@ -59,9 +53,7 @@ void query(std::string_view text) {
     require(q.limit >= 1 && q.limit <= 100);
     if (q.after) require(decode_cursor(encode_cursor(*q.after)) == *q.after);
     matches(q, Session{});
-  } catch (const Error& e) {
-    require(e.kind() == ErrorKind::invalid || e.kind() == ErrorKind::malformed);
-  }
+  } catch (const Error& e) { require(e.kind() == ErrorKind::invalid || e.kind() == ErrorKind::malformed); }
 }
 
 void range(std::string_view text) {

@@ -13,7 +13,8 @@ namespace lucid::api {
 namespace {
 
 net::Response status(Api& api) {
-  json::object answer{{"service", "session-api"}, {"version", runtime::version()}, {"time", to_rfc3339(SystemClock().wall_ms())}, {"keys", api.keys}};
+  json::object answer{
+      {"service", "session-api"}, {"version", runtime::version()}, {"time", to_rfc3339(SystemClock().wall_ms())}, {"keys", api.keys}};
   try {
     answer["node"] = api.processor->keys().node;
   } catch (const Error& e) {

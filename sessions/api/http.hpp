@@ -22,7 +22,7 @@ struct Api {
   LimitKeeper& limits;
   std::shared_ptr<contracts::ProcessorClient> processor;
   crypto::VerifyKey checkpoint_key;
-  json::object keys;                          // public keys and fingerprints, as /status shows them
+  json::object keys;  // public keys and fingerprints, as /status shows them
   runtime::Metrics& metrics;
 };
 

@@ -35,7 +35,8 @@ void add_evidence_routes(net::Router& router, Api& api) {
   using net::Method;
   const std::string one = "/api/v1/sessions/{id}";
   auto recorded = [&api](const net::Request& r) { return api.sessions.stored(session_id(r)).id; };
-  router.add(Method::get, one + "/checkpoint", [&api, recorded](net::Request& r) { return net::Response::text(api.processor->checkpoint(recorded(r))); });
+  router.add(Method::get, one + "/checkpoint",
+             [&api, recorded](net::Request& r) { return net::Response::text(api.processor->checkpoint(recorded(r))); });
   router.add(Method::get, one + "/proof/{seq}", [&api, recorded](net::Request& r) {
     return net::Response::json(200, api.processor->proof(recorded(r), sequence_number(r), size_parameter(r, "size")));
   });
@@ -43,7 +44,8 @@ void add_evidence_routes(net::Router& router, Api& api) {
     auto from = static_cast<std::uint64_t>(r.query_integer_or("from", 0, 0, INT64_MAX));
     return net::Response::json(200, api.processor->consistency(recorded(r), from, size_parameter(r, "to")));
   });
-  router.add(Method::get, one + "/manifest", [&api, recorded](net::Request& r) { return net::Response::json_text(200, api.recordings.manifest_text(recorded(r))); });
+  router.add(Method::get, one + "/manifest",
+             [&api, recorded](net::Request& r) { return net::Response::json_text(200, api.recordings.manifest_text(recorded(r))); });
   router.add(Method::get, one + "/bundle", [&api](net::Request& r) { return bundle(api, session_id(r)); });
   router.add(Method::post, one + "/verify", [&api](net::Request& r) { return verify(api, session_id(r)); });
 }

@@ -12,7 +12,7 @@ namespace {
 
 constexpr std::size_t kMaxRows = 10'000;
 constexpr std::uint64_t kMaxEvents = 10'000;
-constexpr std::size_t kMaxEventBytes = 8 << 20;      // of one JSON answer; NDJSON has no bound
+constexpr std::size_t kMaxEventBytes = 8 << 20;  // of one JSON answer; NDJSON has no bound
 constexpr std::int64_t kFarMs = INT64_MAX / 2;
 
 // A row as clients see it: where storage keeps it is storage's own.
@@ -72,7 +72,8 @@ EventQuery event_query(const net::Request& r, bool lines) {
   EventQuery q;
   q.from_ms = r.query_integer_or("from", -kFarMs, -kFarMs, kFarMs);
   q.to_ms = r.query_integer_or("to", kFarMs, -kFarMs, kFarMs);
-  q.limit = static_cast<std::uint64_t>(lines ? r.query_integer_or("limit", INT64_MAX, 1, INT64_MAX) : r.query_integer_or("limit", 1000, 1, kMaxEvents));
+  q.limit = static_cast<std::uint64_t>(lines ? r.query_integer_or("limit", INT64_MAX, 1, INT64_MAX)
+                                             : r.query_integer_or("limit", 1000, 1, kMaxEvents));
   std::string text = r.query_text("kinds").value_or("");
   for (std::size_t at = 0; at < text.size();) {
     std::size_t comma = std::min(text.find(',', at), text.size());
@@ -100,7 +101,7 @@ net::Response event_lines(Api& api, const Id& id, EventQuery query) {
     }
   };
   auto lines = std::make_shared<Lines>(Lines{EventWalk(api.recordings, id, std::move(query)), {}, 0});
-  lines->step();                              // what is wrong with the recording shows here, as a problem
+  lines->step();  // what is wrong with the recording shows here, as a problem
   net::Response response;
   response.headers.set("Content-Type", "application/x-ndjson");
   response.headers.set("Cache-Control", "private, no-store");
@@ -148,7 +149,8 @@ void add_recording_routes(net::Router& router, Api& api) {
   router.add(Method::get, one + "/chunks", [&api](net::Request& r) { return chunks(api, r); });
   router.add(Method::get, one + "/chunks/{seq}", [&api](net::Request& r) { return chunk(api, r); });
   router.add(Method::get, one + "/chunks/{seq}/content", [&api](net::Request& r) { return content(api, r); });
-  router.add(Method::get, one + "/index", [&api](net::Request& r) { return net::Response::json(200, to_json(api.recordings.index(recorded(api, r)))); });
+  router.add(Method::get, one + "/index",
+             [&api](net::Request& r) { return net::Response::json(200, to_json(api.recordings.index(recorded(api, r)))); });
   router.add(Method::get, one + "/events", [&api](net::Request& r) { return events(api, r); });
 }
 

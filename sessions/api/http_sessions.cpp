@@ -64,7 +64,8 @@ net::Response list(Api& api, net::Request& request) {
   Sessions::Page page = api.sessions.list(read_list_query(request.query));
   json::array sessions;
   for (const Session& session : page.sessions) sessions.push_back(to_public(session));
-  return net::Response::json(200, json::object{{"sessions", std::move(sessions)}, {"next_cursor", page.next ? json::value(*page.next) : json::value(nullptr)}});
+  return net::Response::json(
+      200, json::object{{"sessions", std::move(sessions)}, {"next_cursor", page.next ? json::value(*page.next) : json::value(nullptr)}});
 }
 
 net::Response act(Api& api, net::Request& request, Action action) {
@@ -87,11 +88,14 @@ void add_session_routes(net::Router& router, Api& api) {
   router.add(Method::post, sessions, [&api](net::Request& r) { return create(api, r); }, small);
   router.add(Method::get, sessions, [&api](net::Request& r) { return list(api, r); });
   router.add(Method::get, one, [&api](net::Request& r) { return answer(200, api.sessions.get(session_id(r))); });
-  router.add(Method::patch, one, [&api](net::Request& r) {
-    Id id = session_id(r);
-    json::value body = r.json_body();
-    return once(api, r, id, [&] { return api.sessions.patch(id, body, if_match(r)); });
-  }, small);
+  router.add(
+      Method::patch, one,
+      [&api](net::Request& r) {
+        Id id = session_id(r);
+        json::value body = r.json_body();
+        return once(api, r, id, [&] { return api.sessions.patch(id, body, if_match(r)); });
+      },
+      small);
   router.add(Method::del, one, [&api](net::Request& r) {
     Id id = session_id(r);
     net::Response response = net::Response::json(200, to_public(id, api.sessions.remove(id)));

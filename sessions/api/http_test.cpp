@@ -19,7 +19,8 @@ constexpr const char* kToken = "lucid_test-token";
 class Door : public testing::Test {
  protected:
   Door() {
-    server_ = std::make_unique<net::Server>(net::ServerConfig{}, make_router(api_), admin_door(kToken), net::Observer([](const net::RequestRecord&) {}));
+    server_ = std::make_unique<net::Server>(net::ServerConfig{}, make_router(api_), admin_door(kToken),
+                                            net::Observer([](const net::RequestRecord&) {}));
     server_->start();
   }
   std::shared_ptr<net::Client> nobody() {
@@ -42,7 +43,10 @@ class Door : public testing::Test {
   json::value parsed(const net::Response& response) { return parse_json(as_text(response.body)).value(); }
   std::string code(const net::Response& response) { return std::string(parsed(response).at("code").as_string()); }
   std::string create(const std::string& name) {
-    return std::string(parsed(send(net::Method::post, "/api/v1/sessions", R"({"name":")" + name + R"(","target":{"kind":"display","display":":1"}})")).at("id").as_string());
+    return std::string(
+        parsed(send(net::Method::post, "/api/v1/sessions", R"({"name":")" + name + R"(","target":{"kind":"display","display":":1"}})"))
+            .at("id")
+            .as_string());
   }
 
   TempDir dir_;
@@ -53,8 +57,13 @@ class Door : public testing::Test {
   std::shared_ptr<contracts::StorageClient> storage_ = std::make_shared<contracts::StorageClient>(nobody());
   std::shared_ptr<contracts::ProcessorClient> processor_ = std::make_shared<contracts::ProcessorClient>(nobody());
   Recordings recordings_{storage_, crypto::BoxKey::make(random_)};
-  Sessions sessions_{{.documents = *documents_, .pipeline = std::make_shared<contracts::PipelineClient>(nobody()), .processor = processor_,
-                      .storage = storage_, .clock = clock_, .random = random_, .forget = [this](const Id& id) { recordings_.forget(id); }}};
+  Sessions sessions_{{.documents = *documents_,
+                      .pipeline = std::make_shared<contracts::PipelineClient>(nobody()),
+                      .processor = processor_,
+                      .storage = storage_,
+                      .clock = clock_,
+                      .random = random_,
+                      .forget = [this](const Id& id) { recordings_.forget(id); }}};
   LimitKeeper limits_{sessions_, clock_, runtime::Log("session-api")};
   Api api_{sessions_, recordings_, limits_, processor_, crypto::SigningKey::make(random_).verify_key(), {}, metrics_};
   std::unique_ptr<net::Server> server_;
@@ -79,7 +88,7 @@ std::set<std::string> documented_routes() {
 }
 
 TEST_F(Door, HasExactlyTheRoutesOfTheOpenApiDocument) {
-  std::set<std::string> built{"GET /health", "GET /ready", "GET /metrics", "GET /version"};   // every service's, added by runtime
+  std::set<std::string> built{"GET /health", "GET /ready", "GET /metrics", "GET /version"};  // every service's, added by runtime
   net::Router router = make_router(api_);
   for (const auto& route : router.routes()) {
     built.insert(std::string(net::name(route->method)) + " " + route->pattern);
@@ -159,7 +168,8 @@ TEST_F(Door, ListsNewestFirstInPagesWithoutLossOrRepetition) {
 }
 
 TEST_F(Door, AnswersHostileIdsAndBodiesWithAProblem) {
-  for (const char* id : {"x", "..%2F..%2Fetc", "%00", "%ff%fe", "00000000-0000-0000-0000-00000000000", "018f2f2e-7c1d-7a10-9a61-0c5d1b2a3f4e%2F.."}) {
+  for (const char* id :
+       {"x", "..%2F..%2Fetc", "%00", "%ff%fe", "00000000-0000-0000-0000-00000000000", "018f2f2e-7c1d-7a10-9a61-0c5d1b2a3f4e%2F.."}) {
     net::Response response = send(net::Method::get, std::string("/api/v1/sessions/") + id);
     EXPECT_TRUE(response.status == 400 || response.status == 404) << id << ' ' << response.status;
     EXPECT_EQ(response.headers.get("Content-Type"), "application/problem+json");

@@ -38,15 +38,17 @@ std::string checked(const std::string& stored, const IdempotencyKeys::Asked& ask
 
 }  // namespace
 
-IdempotencyKeys::Asked IdempotencyKeys::asked(std::string_view principal, std::string_view key, std::string_view method, std::string_view path,
-                                              ByteView body) {
+IdempotencyKeys::Asked IdempotencyKeys::asked(std::string_view principal, std::string_view key, std::string_view method,
+                                              std::string_view path, ByteView body) {
   bool printable = std::all_of(key.begin(), key.end(), [](char c) { return c >= 0x20 && c < 0x7f; });
   if (key.empty() || key.size() > 255 || !printable)
     throw Error(ErrorKind::invalid, "invalid_idempotency_key", "Idempotency-Key must be 1 to 255 printable ASCII characters");
   return {hash({principal, key}), hash({method, path, as_text(body)})};
 }
 
-std::uint64_t IdempotencyKeys::today() const { return static_cast<std::uint64_t>(std::max<std::int64_t>(clock_.wall_ms(), kDayMs) / kDayMs); }
+std::uint64_t IdempotencyKeys::today() const {
+  return static_cast<std::uint64_t>(std::max<std::int64_t>(clock_.wall_ms(), kDayMs) / kDayMs);
+}
 
 std::optional<std::string> IdempotencyKeys::find(const Asked& asked) {
   for (std::uint64_t day : {today(), today() - 1})
@@ -60,7 +62,7 @@ std::string IdempotencyKeys::claim(const Asked& asked, const std::string& value)
   std::string key = store::sortable(today()) + "/" + asked.slot;
   std::string document = json::serialize(json::object{{"fingerprint", asked.fingerprint}, {"value", value}});
   if (documents_.insert(kCollection, key, document)) return value;
-  auto other = documents_.get(kCollection, key);   // another thread was quicker
+  auto other = documents_.get(kCollection, key);  // another thread was quicker
   return other ? checked(other->json, asked) : value;
 }
 

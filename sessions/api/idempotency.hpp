@@ -21,8 +21,8 @@ class IdempotencyKeys {
 
   // What identifies one request: who asked, with which key, what for. Throws Error{invalid} for an unusable key.
   struct Asked {
-    std::string slot;                        // hash of principal and key
-    std::string fingerprint;                 // hash of method, path and body
+    std::string slot;         // hash of principal and key
+    std::string fingerprint;  // hash of method, path and body
   };
   static Asked asked(std::string_view principal, std::string_view key, std::string_view method, std::string_view path, ByteView body);
 

@@ -54,7 +54,8 @@ TEST_F(Idempotency, RemembersForADayAndThenForgets) {
 }
 
 TEST_F(Idempotency, RefusesKeysThatAreNotPrintable) {
-  for (const std::string& bad : {std::string(), std::string(256, 'x'), std::string("a\nb"), std::string("\xc3\xbc"), std::string("a\0b", 3)})
+  for (const std::string& bad :
+       {std::string(), std::string(256, 'x'), std::string("a\nb"), std::string("\xc3\xbc"), std::string("a\0b", 3)})
     EXPECT_THROW(post("{}", bad), Error);
 }
 

@@ -48,9 +48,7 @@ void LimitKeeper::run() {
     lock.unlock();
     try {
       look();
-    } catch (const std::exception& e) {
-      log_.warn("looking after session limits failed; trying again", {{"reason", e.what()}});
-    }
+    } catch (const std::exception& e) { log_.warn("looking after session limits failed; trying again", {{"reason", e.what()}}); }
     lock.lock();
     wake_.wait_for(lock, std::chrono::seconds(1), [this] { return stopping_; });
   }

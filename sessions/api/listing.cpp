@@ -52,7 +52,8 @@ class Query {
     for (const auto& [key, value] : query_)
       if (std::find(kKnown.begin(), kKnown.end(), key) == kKnown.end()) refuse(to_utf8(key, 100), "is not a known filter");
     if (errors_.empty()) return;
-    throw Error(ErrorKind::invalid, fmt::format("query parameter {} {}", errors_.front().pointer.substr(1), errors_.front().reason)).with_fields(errors_);
+    throw Error(ErrorKind::invalid, fmt::format("query parameter {} {}", errors_.front().pointer.substr(1), errors_.front().reason))
+        .with_fields(errors_);
   }
 
  private:

@@ -13,12 +13,12 @@
 namespace lucid::api {
 
 struct ListQuery {
-  std::size_t limit = 50;                          // 1–100
-  std::optional<Id> after;                         // the last session of the page before; newest come first
+  std::size_t limit = 50;   // 1–100
+  std::optional<Id> after;  // the last session of the page before; newest come first
   std::optional<Status> status;
-  std::optional<std::string> owner, tag;           // exact
-  std::optional<std::string> text;                 // part of name, project or description; ASCII case ignored
-  std::optional<std::int64_t> from_ms, to_ms;      // creation time, from inclusive, to exclusive
+  std::optional<std::string> owner, tag;       // exact
+  std::optional<std::string> text;             // part of name, project or description; ASCII case ignored
+  std::optional<std::int64_t> from_ms, to_ms;  // creation time, from inclusive, to exclusive
 };
 
 ListQuery read_list_query(const std::map<std::string, std::string>& query);

@@ -37,8 +37,14 @@ TEST(Cursor, RefusesWhatWeDidNotGiveOut) {
 }
 
 TEST(ListQuery, ReadsEveryFilter) {
-  ListQuery q = read_list_query(QueryMap{{"limit", "7"}, {"status", "paused"}, {"owner", "ann"}, {"tag", "x"}, {"q", "Deploy"},
-                                         {"from", "2026-01-01T00:00:00.000Z"}, {"to", "2026-01-02T00:00:00.000Z"}, {"cursor", encode_cursor(an_id())}});
+  ListQuery q = read_list_query(QueryMap{{"limit", "7"},
+                                         {"status", "paused"},
+                                         {"owner", "ann"},
+                                         {"tag", "x"},
+                                         {"q", "Deploy"},
+                                         {"from", "2026-01-01T00:00:00.000Z"},
+                                         {"to", "2026-01-02T00:00:00.000Z"},
+                                         {"cursor", encode_cursor(an_id())}});
   EXPECT_EQ(q.limit, 7u);
   EXPECT_EQ(q.status, Status::paused);
   EXPECT_EQ(q.to_ms.value() - q.from_ms.value(), 86'400'000);
@@ -75,11 +81,17 @@ TEST(ListQuery, MatchesByEveryFilter) {
   EXPECT_TRUE(matching([](ListQuery& q) { q.text = "deploy"; }));
   EXPECT_TRUE(matching([](ListQuery& q) { q.text = "ROLLBACK"; }));
   EXPECT_FALSE(matching([](ListQuery& q) { q.text = "rollout"; }));
-  EXPECT_TRUE(matching([](ListQuery& q) { q.tag = "eu"; q.owner = "ann"; }));
+  EXPECT_TRUE(matching([](ListQuery& q) {
+    q.tag = "eu";
+    q.owner = "ann";
+  }));
   EXPECT_FALSE(matching([](ListQuery& q) { q.tag = "e"; }));
   EXPECT_FALSE(matching([](ListQuery& q) { q.owner = "Ann"; }));
   EXPECT_FALSE(matching([](ListQuery& q) { q.status = Status::recording; }));
-  EXPECT_TRUE(matching([](ListQuery& q) { q.from_ms = 1000; q.to_ms = 1001; }));
+  EXPECT_TRUE(matching([](ListQuery& q) {
+    q.from_ms = 1000;
+    q.to_ms = 1001;
+  }));
   EXPECT_FALSE(matching([](ListQuery& q) { q.to_ms = 1000; }));
   EXPECT_FALSE(matching([](ListQuery& q) { q.from_ms = 1001; }));
   s.status = Status::deleted;

@@ -26,9 +26,7 @@ runtime::HealthCheck dependency(const runtime::Context& context, const std::stri
             try {
               http->expect(call);
               return std::nullopt;
-            } catch (const Error& e) {
-              return e.what();
-            }
+            } catch (const Error& e) { return e.what(); }
           }};
 }
 
@@ -64,7 +62,8 @@ class Service final : public runtime::RunningService {
     runtime::HttpFront front;
     front.service = kName;
     front.router = make_router(api_);
-    for (const char* service : {"session-pipeline", "chunk-processor", "session-storage"}) front.health.push_back(dependency(context, service));
+    for (const char* service : {"session-pipeline", "chunk-processor", "session-storage"})
+      front.health.push_back(dependency(context, service));
     front.authenticate = admin_door(context.keys.admin_token());
     front.worker_threads = static_cast<int>(context.settings.integer("session-api.worker_threads"));
     server_ = runtime::serve_http(context, std::move(front));
@@ -90,7 +89,9 @@ runtime::Module module() {
           .default_port = 8087,
           .starts_after = {"session-storage", "chunk-processor", "session-pipeline"},
           .declare = declare_settings,
-          .start = [](const runtime::Context& context) -> std::unique_ptr<runtime::RunningService> { return std::make_unique<Service>(context); }};
+          .start = [](const runtime::Context& context) -> std::unique_ptr<runtime::RunningService> {
+            return std::make_unique<Service>(context);
+          }};
 }
 
 }  // namespace lucid::api

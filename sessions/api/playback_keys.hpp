@@ -41,7 +41,7 @@ class PlaybackKeys {
   crypto::BoxKey playback_;
   ReadManifest manifest_;
   std::mutex mutex_;
-  Entries entries_;                           // most recently used first
+  Entries entries_;  // most recently used first
 };
 
 }  // namespace lucid::api

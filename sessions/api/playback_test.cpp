@@ -67,9 +67,7 @@ TEST_F(PlaybackKeysTest, SaysWhyAChunkHasNoKey) {
   auto code = [&](const recording::ChunkHeader& h) -> std::string {
     try {
       keys.chunk_key(h);
-    } catch (const Error& e) {
-      return e.code();
-    }
+    } catch (const Error& e) { return e.code(); }
     return "";
   };
   EXPECT_EQ(code(header(0, 7)), "unknown_epoch");

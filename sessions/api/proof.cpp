@@ -28,7 +28,8 @@ bool is_corrupt(const Error& e) {
 
 }  // namespace
 
-Verification verify_session(Recordings& recordings, contracts::ProcessorClient& processor, const Session& session, const crypto::VerifyKey& key) {
+Verification verify_session(Recordings& recordings, contracts::ProcessorClient& processor, const Session& session,
+                            const crypto::VerifyKey& key) {
   Verification done;
   recording::Manifest manifest = recordings.manifest(session.id);
   done.checkpoint = processor.checkpoint(session.id);
@@ -50,8 +51,11 @@ Verification verify_session(Recordings& recordings, contracts::ProcessorClient& 
       } catch (const Error& e) {
         bool altered = is_corrupt(e);
         if (!altered && e.kind() != ErrorKind::not_found) throw;
-        refused.push_back({.code = altered ? "chunk_altered" : "chunk_missing", .detail = e.what(), .first_byte = 0,
-                           .last_byte = 0, .sequence = row.sequence});
+        refused.push_back({.code = altered ? "chunk_altered" : "chunk_missing",
+                           .detail = e.what(),
+                           .first_byte = 0,
+                           .last_byte = 0,
+                           .sequence = row.sequence});
       }
       expected = row.sequence + 1;
     }
@@ -62,7 +66,8 @@ Verification verify_session(Recordings& recordings, contracts::ProcessorClient& 
     done.report.verdict = recording::Verdict::altered;
     // What was not handed out was not fed either: the verifier calls it missing, storage knows better.
     std::erase_if(done.report.findings, [&](const recording::Finding& f) {
-      return f.code == "chunk_missing" && std::any_of(refused.begin(), refused.end(), [&](const recording::Finding& r) { return r.sequence == f.sequence; });
+      return f.code == "chunk_missing" &&
+             std::any_of(refused.begin(), refused.end(), [&](const recording::Finding& r) { return r.sequence == f.sequence; });
     });
     done.report.findings.insert(done.report.findings.begin(), refused.begin(), refused.end());
     if (done.report.findings.size() > recording::kMaxFindings) done.report.findings.resize(recording::kMaxFindings);
@@ -78,14 +83,23 @@ json::object to_json(const Verification& v) {
     if (f.sequence) finding["sequence"] = *f.sequence;
     findings.push_back(std::move(finding));
   }
-  return {{"session_id", r.session.text()}, {"verified", r.verdict == recording::Verdict::good}, {"verdict", word(r.verdict)},
-          {"complete", r.complete}, {"chunks", r.chunks}, {"stored_bytes", r.stored_bytes}, {"root", to_hex(r.root)},
-          {"checkpoint", v.checkpoint}, {"findings", std::move(findings)}};
+  return {{"session_id", r.session.text()},
+          {"verified", r.verdict == recording::Verdict::good},
+          {"verdict", word(r.verdict)},
+          {"complete", r.complete},
+          {"chunks", r.chunks},
+          {"stored_bytes", r.stored_bytes},
+          {"root", to_hex(r.root)},
+          {"checkpoint", v.checkpoint},
+          {"findings", std::move(findings)}};
 }
 
 BundleStream::BundleStream(Recordings& recordings, contracts::ProcessorClient& processor, const Id& session)
-    : recordings_(recordings), session_(session), snapshot_(processor.snapshot(session)),
-      writer_([this](ByteView bytes) { pending_.insert(pending_.end(), bytes.begin(), bytes.end()); }, snapshot_.manifest, snapshot_.tree_size) {}
+    : recordings_(recordings),
+      session_(session),
+      snapshot_(processor.snapshot(session)),
+      writer_([this](ByteView bytes) { pending_.insert(pending_.end(), bytes.begin(), bytes.end()); }, snapshot_.manifest,
+              snapshot_.tree_size) {}
 
 void BundleStream::produce() {
   pending_.clear();

@@ -17,11 +17,12 @@ namespace lucid::api {
 
 struct Verification {
   recording::VerifyReport report;
-  std::string checkpoint;                     // the signed note it was compared with
+  std::string checkpoint;  // the signed note it was compared with
 };
 // Reads every chunk of the session from storage and compares with the newest checkpoint, signed by `key`. While the
 // session is live, chunks newer than the checkpoint are left for the next time.
-Verification verify_session(Recordings& recordings, contracts::ProcessorClient& processor, const Session& session, const crypto::VerifyKey& key);
+Verification verify_session(Recordings& recordings, contracts::ProcessorClient& processor, const Session& session,
+                            const crypto::VerifyKey& key);
 json::object to_json(const Verification& verification);
 
 // The bytes of a bundle, pulled piece by piece: one chunk is in memory at a time.

@@ -23,17 +23,27 @@ T value_or_throw(Expected<T> result) {
 json::object to_json(const RecordingIndex& index) {
   json::array keyframes;
   for (const auto& k : index.keyframes)
-    keyframes.push_back(json::object{{"sequence", k.sequence}, {"first_ms", k.first_ms}, {"last_ms", k.last_ms}, {"flags", k.flags},
-                                     {"full", (k.flags & recording::kHasFullKeyframe) != 0}, {"diff", (k.flags & recording::kHasDiffKeyframe) != 0}});
-  return {{"chunks", index.chunks}, {"stored_bytes", index.stored_bytes}, {"plain_bytes", index.plain_bytes}, {"next_sequence", index.next_sequence},
-          {"first_ms", index.first_ms}, {"last_ms", index.last_ms}, {"complete", index.complete}, {"keyframes", std::move(keyframes)}};
+    keyframes.push_back(json::object{{"sequence", k.sequence},
+                                     {"first_ms", k.first_ms},
+                                     {"last_ms", k.last_ms},
+                                     {"flags", k.flags},
+                                     {"full", (k.flags & recording::kHasFullKeyframe) != 0},
+                                     {"diff", (k.flags & recording::kHasDiffKeyframe) != 0}});
+  return {{"chunks", index.chunks},           {"stored_bytes", index.stored_bytes},
+          {"plain_bytes", index.plain_bytes}, {"next_sequence", index.next_sequence},
+          {"first_ms", index.first_ms},       {"last_ms", index.last_ms},
+          {"complete", index.complete},       {"keyframes", std::move(keyframes)}};
 }
 
 const std::vector<std::string>& event_kinds() {
   static const std::vector<std::string> kinds = [] {
     std::vector<std::string> names;
     auto add = [&]<class... T>(std::type_identity<std::variant<T...>>) {
-      ([&](const recording::Payload& payload) { if (recording::is_event(payload)) names.emplace_back(recording::kind_name(payload)); }(T{}), ...);
+      (
+          [&](const recording::Payload& payload) {
+            if (recording::is_event(payload)) names.emplace_back(recording::kind_name(payload));
+          }(T{}),
+          ...);
     };
     add(std::type_identity<recording::Payload>{});
     return names;
@@ -56,8 +66,9 @@ Recordings::Content Recordings::content(const Id& session, std::uint64_t sequenc
   Bytes chunk = stored(session, sequence);
   recording::ChunkHeader header = value_or_throw(recording::parse_chunk_header(chunk));
   if (header.session != session || header.sequence != sequence)
-    throw Error(ErrorKind::corrupt, "chunk_swapped", fmt::format("storage keeps chunk {} of session {} in the place of chunk {} of session {}",
-                                                                 header.sequence, header.session.text(), sequence, session.text()));
+    throw Error(ErrorKind::corrupt, "chunk_swapped",
+                fmt::format("storage keeps chunk {} of session {} in the place of chunk {} of session {}", header.sequence,
+                            header.session.text(), sequence, session.text()));
   crypto::Secret32 key = keys_.chunk_key(header);
   return {header, value_or_throw(recording::decrypt_chunk(chunk, key))};
 }
@@ -99,14 +110,17 @@ RecordingIndex Recordings::index(const Id& session) {
 
 std::string Recordings::manifest_text(const Id& session) {
   auto text = storage_->manifest(session);
-  if (!text) throw Error(ErrorKind::not_found, "manifest_not_found", fmt::format("session {} has no manifest: nothing was recorded yet", session.text()));
+  if (!text)
+    throw Error(ErrorKind::not_found, "manifest_not_found",
+                fmt::format("session {} has no manifest: nothing was recorded yet", session.text()));
   return std::move(*text);
 }
 
 recording::Manifest Recordings::manifest(const Id& session) {
   recording::Manifest manifest = value_or_throw(recording::parse_manifest(manifest_text(session)));
   if (manifest.session != session)
-    throw Error(ErrorKind::corrupt, "manifest_swapped", fmt::format("the manifest kept for session {} is that of {}", session.text(), manifest.session.text()));
+    throw Error(ErrorKind::corrupt, "manifest_swapped",
+                fmt::format("the manifest kept for session {} is that of {}", session.text(), manifest.session.text()));
   return manifest;
 }
 
@@ -141,7 +155,9 @@ bool EventWalk::load_chunk() {
       auto record = value_or_throw(reader.next());
       if (!record) break;
       if (record->ms < query_.from_ms || record->ms > query_.to_ms || !recording::is_event(record->payload)) continue;
-      if (!query_.kinds.empty() && std::find(query_.kinds.begin(), query_.kinds.end(), recording::kind_name(record->payload)) == query_.kinds.end()) continue;
+      if (!query_.kinds.empty() &&
+          std::find(query_.kinds.begin(), query_.kinds.end(), recording::kind_name(record->payload)) == query_.kinds.end())
+        continue;
       events_.push_back(recording::to_json_text(*record));
     }
     if (!events_.empty()) return true;

@@ -21,17 +21,21 @@ namespace lucid::api {
 
 // Where a seek can begin, and totals over all chunks so far.
 struct RecordingIndex {
-  struct Keyframe { std::uint64_t sequence = 0; std::int64_t first_ms = 0, last_ms = 0; std::uint16_t flags = 0; };
-  std::vector<Keyframe> keyframes;            // chunks that hold one, ascending
+  struct Keyframe {
+    std::uint64_t sequence = 0;
+    std::int64_t first_ms = 0, last_ms = 0;
+    std::uint16_t flags = 0;
+  };
+  std::vector<Keyframe> keyframes;  // chunks that hold one, ascending
   std::uint64_t chunks = 0, stored_bytes = 0, plain_bytes = 0, next_sequence = 0;
   std::int64_t first_ms = 0, last_ms = 0;
-  bool complete = false;                      // the last chunk carries the end record
+  bool complete = false;  // the last chunk carries the end record
 };
 json::object to_json(const RecordingIndex& index);
 
 struct EventQuery {
-  std::vector<std::string> kinds;             // empty: all
-  std::int64_t from_ms = INT64_MIN, to_ms = INT64_MAX;   // session time, both inclusive
+  std::vector<std::string> kinds;                       // empty: all
+  std::int64_t from_ms = INT64_MIN, to_ms = INT64_MAX;  // session time, both inclusive
   std::uint64_t limit = UINT64_MAX;
 };
 // Every word `kinds` may hold.
@@ -41,13 +45,18 @@ class Recordings {
  public:
   Recordings(std::shared_ptr<contracts::StorageClient> storage, crypto::BoxKey playback);
 
-  std::vector<contracts::ChunkRow> rows(const Id& session, std::uint64_t from, std::size_t limit) { return storage_->chunks(session, from, limit); }
+  std::vector<contracts::ChunkRow> rows(const Id& session, std::uint64_t from, std::size_t limit) {
+    return storage_->chunks(session, from, limit);
+  }
   std::optional<contracts::ChunkRow> row(const Id& session, std::uint64_t sequence);
   Bytes stored(const Id& session, std::uint64_t sequence);
 
-  struct Content { recording::ChunkHeader header; Bytes bytes; };   // bytes: compressed as header.codec says
+  struct Content {
+    recording::ChunkHeader header;
+    Bytes bytes;
+  };  // bytes: compressed as header.codec says
   Content content(const Id& session, std::uint64_t sequence);
-  Bytes records(const Id& session, std::uint64_t sequence);         // expanded
+  Bytes records(const Id& session, std::uint64_t sequence);  // expanded
 
   RecordingIndex index(const Id& session);
   // Error{not_found, "manifest_not_found"} while nothing was recorded.
@@ -56,11 +65,14 @@ class Recordings {
   void forget(const Id& session);
 
  private:
-  struct Cached { Id session; RecordingIndex index; };
+  struct Cached {
+    Id session;
+    RecordingIndex index;
+  };
   std::shared_ptr<contracts::StorageClient> storage_;
   PlaybackKeys keys_;
   std::mutex index_mutex_;
-  std::list<Cached> indexes_;                 // most recently used first, at most kMaxIndexes
+  std::list<Cached> indexes_;  // most recently used first, at most kMaxIndexes
 };
 
 // Walks a recording's events in order, one chunk in memory at a time. One thread.

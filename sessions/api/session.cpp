@@ -48,8 +48,10 @@ Metadata read_metadata(FieldReader in, Metadata m) {
   m.environment = in.text_or("environment", m.environment, {.min = 0, .max = 50});
   m.description = in.text_or("description", m.description, {.min = 0, .max = 500});
   m.owner = in.text_or("owner", m.owner, {.min = 0, .max = 255});
-  if (in.has("tags")) m.tags = in.texts_or_empty("tags", 10, {.min = 1, .max = 50});
-  else in.raw("tags");
+  if (in.has("tags"))
+    m.tags = in.texts_or_empty("tags", 10, {.min = 1, .max = 50});
+  else
+    in.raw("tags");
   in.finish_child();
   return m;
 }
@@ -72,8 +74,10 @@ contracts::DisplayTarget read_target(FieldReader in) {
 contracts::RecordingOptions read_recording(FieldReader in) {
   if (const json::value* codec = in.raw("codec")) {
     const json::string* word = codec->if_string();
-    if (word != nullptr && *word == "h264") in.refuse("codec", "h264 is not available here: recordings are lossless tiles");
-    else if (word == nullptr || *word != "tiles") in.refuse("codec", "must be one of tiles, h264");
+    if (word != nullptr && *word == "h264")
+      in.refuse("codec", "h264 is not available here: recordings are lossless tiles");
+    else if (word == nullptr || *word != "tiles")
+      in.refuse("codec", "must be one of tiles, h264");
   }
   contracts::RecordingOptions options = contracts::read_recording_options(in);
   in.finish_child();
@@ -81,22 +85,30 @@ contracts::RecordingOptions read_recording(FieldReader in) {
 }
 
 json::object to_json(const Policy& p) {
-  return {{"fail_mode", kFailModes[static_cast<std::size_t>(p.fail_mode)]}, {"idle_timeout", p.idle_timeout}, {"max_duration", p.max_duration}};
+  return {
+      {"fail_mode", kFailModes[static_cast<std::size_t>(p.fail_mode)]}, {"idle_timeout", p.idle_timeout}, {"max_duration", p.max_duration}};
 }
 json::object to_json(const StorageTerms& s) {
   return {{"retention_days", s.retention_days}, {"recipients", json::array(s.recipients.begin(), s.recipients.end())}};
 }
 json::object to_json(const Metadata& m) {
-  return {{"project", m.project}, {"environment", m.environment}, {"tags", json::array(m.tags.begin(), m.tags.end())},
-          {"description", m.description}, {"owner", m.owner}};
+  return {{"project", m.project},
+          {"environment", m.environment},
+          {"tags", json::array(m.tags.begin(), m.tags.end())},
+          {"description", m.description},
+          {"owner", m.owner}};
 }
 json::object asked_json(const Session& s) {
   json::object target = contracts::to_json(s.target).as_object();
   target["kind"] = "display";
   json::object recording = contracts::to_json(s.recording).as_object();
   recording["codec"] = "tiles";
-  return {{"name", s.name}, {"target", std::move(target)}, {"recording", std::move(recording)}, {"policy", to_json(s.policy)},
-          {"storage", to_json(s.storage)}, {"metadata", to_json(s.metadata)}};
+  return {{"name", s.name},
+          {"target", std::move(target)},
+          {"recording", std::move(recording)},
+          {"policy", to_json(s.policy)},
+          {"storage", to_json(s.storage)},
+          {"metadata", to_json(s.metadata)}};
 }
 json::value time_or_null(std::int64_t wall_ms) { return wall_ms > 0 ? json::value(to_rfc3339(wall_ms)) : json::value(nullptr); }
 json::value text_or_null(const std::string& text) { return text.empty() ? json::value(nullptr) : json::value(text); }
@@ -202,25 +214,46 @@ json::object to_public(const Session& s) {
 }
 
 json::object to_public(const Id& session, const Receipt& r) {
-  return {{"id", session.text()},       {"deleted_at", to_rfc3339(r.deleted_wall_ms)}, {"chunks", r.chunks},
-          {"stored_bytes", r.stored_bytes}, {"tree_size", r.tree_size},                {"root", text_or_null(r.root)},
+  return {{"id", session.text()},
+          {"deleted_at", to_rfc3339(r.deleted_wall_ms)},
+          {"chunks", r.chunks},
+          {"stored_bytes", r.stored_bytes},
+          {"tree_size", r.tree_size},
+          {"root", text_or_null(r.root)},
           {"checkpoint", text_or_null(r.checkpoint)}};
 }
 
 std::string to_stored(const Session& s) {
-  json::object o{{"format", 1}, {"id", s.id.text()}, {"asked", asked_json(s)}, {"created", s.created_wall_ms}, {"updated", s.updated_wall_ms},
-                 {"version", s.version}, {"status", name(s.status)}, {"cause", s.cause}, {"terminate_asked", s.terminate_asked},
-                 {"started", s.started_wall_ms}, {"duration_ms", s.duration_ms}, {"last_commit", s.last_commit_wall_ms}, {"chunks", s.chunks},
-                 {"stored_bytes", s.stored_bytes}, {"gaps", s.gaps}, {"backlog", s.backlog}, {"stalled", s.stalled}, {"alarm", s.alarm}};
+  json::object o{{"format", 1},
+                 {"id", s.id.text()},
+                 {"asked", asked_json(s)},
+                 {"created", s.created_wall_ms},
+                 {"updated", s.updated_wall_ms},
+                 {"version", s.version},
+                 {"status", name(s.status)},
+                 {"cause", s.cause},
+                 {"terminate_asked", s.terminate_asked},
+                 {"started", s.started_wall_ms},
+                 {"duration_ms", s.duration_ms},
+                 {"last_commit", s.last_commit_wall_ms},
+                 {"chunks", s.chunks},
+                 {"stored_bytes", s.stored_bytes},
+                 {"gaps", s.gaps},
+                 {"backlog", s.backlog},
+                 {"stalled", s.stalled},
+                 {"alarm", s.alarm}};
   if (s.receipt)
-    o["receipt"] = json::object{{"asked", s.receipt->asked_wall_ms}, {"deleted", s.receipt->deleted_wall_ms}, {"chunks", s.receipt->chunks},
-                                {"stored_bytes", s.receipt->stored_bytes}, {"tree_size", s.receipt->tree_size}, {"root", s.receipt->root},
-                                {"checkpoint", s.receipt->checkpoint}};
+    o["receipt"] =
+        json::object{{"asked", s.receipt->asked_wall_ms},       {"deleted", s.receipt->deleted_wall_ms}, {"chunks", s.receipt->chunks},
+                     {"stored_bytes", s.receipt->stored_bytes}, {"tree_size", s.receipt->tree_size},     {"root", s.receipt->root},
+                     {"checkpoint", s.receipt->checkpoint}};
   return json::serialize(o);
 }
 
 Session from_stored(std::string_view text) {
-  auto corrupt = [](const std::string& why) { return Error(ErrorKind::corrupt, "session_document", "a stored session cannot be read: " + why); };
+  auto corrupt = [](const std::string& why) {
+    return Error(ErrorKind::corrupt, "session_document", "a stored session cannot be read: " + why);
+  };
   auto value = parse_json(text);
   if (!value) throw corrupt(value.error().what());
   try {
@@ -249,9 +282,13 @@ Session from_stored(std::string_view text) {
     s.alarm = in.text_or("alarm", "", any);
     if (const json::value* receipt = in.raw("receipt")) {
       FieldReader r(*receipt);
-      s.receipt = Receipt{.asked_wall_ms = r.integer_or("asked", 0, 0, kMaxInteger), .deleted_wall_ms = r.integer_or("deleted", 0, 0, kMaxInteger),
-                          .chunks = count(r, "chunks"), .stored_bytes = count(r, "stored_bytes"), .tree_size = count(r, "tree_size"),
-                          .root = r.text_or("root", "", any), .checkpoint = r.text_or("checkpoint", "", any)};
+      s.receipt = Receipt{.asked_wall_ms = r.integer_or("asked", 0, 0, kMaxInteger),
+                          .deleted_wall_ms = r.integer_or("deleted", 0, 0, kMaxInteger),
+                          .chunks = count(r, "chunks"),
+                          .stored_bytes = count(r, "stored_bytes"),
+                          .tree_size = count(r, "tree_size"),
+                          .root = r.text_or("root", "", any),
+                          .checkpoint = r.text_or("checkpoint", "", any)};
       r.finish();
     }
     for (std::string_view known : {"format", "asked"}) in.raw(known);
@@ -260,9 +297,7 @@ Session from_stored(std::string_view text) {
   } catch (const Error& e) {
     if (e.kind() == ErrorKind::corrupt) throw;
     throw corrupt(e.what());
-  } catch (const std::exception& e) {
-    throw corrupt(e.what());
-  }
+  } catch (const std::exception& e) { throw corrupt(e.what()); }
 }
 
 }  // namespace lucid::api

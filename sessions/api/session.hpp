@@ -20,19 +20,19 @@ enum class Status { created, starting, recording, paused, stopping, processing, 
 inline constexpr std::size_t kStatusCount = 10;
 const char* name(Status status);
 std::optional<Status> status_named(std::string_view name);
-bool is_live(Status status);      // the recording is going on or being finished
-bool is_settled(Status status);   // completed, failed, terminated, deleted
+bool is_live(Status status);     // the recording is going on or being finished
+bool is_settled(Status status);  // completed, failed, terminated, deleted
 
 enum class FailMode { closed, open };
 struct Policy {
   FailMode fail_mode = FailMode::closed;
-  std::int64_t idle_timeout = 0;             // seconds without anything new on the screen or from its user; 0: none
-  std::int64_t max_duration = 0;             // seconds since the first frame; 0: none
+  std::int64_t idle_timeout = 0;  // seconds without anything new on the screen or from its user; 0: none
+  std::int64_t max_duration = 0;  // seconds since the first frame; 0: none
 };
 
 struct StorageTerms {
   int retention_days = 30;
-  std::vector<std::string> recipients;       // "lucid-box-pub:…", beside the deployment's playback key
+  std::vector<std::string> recipients;  // "lucid-box-pub:…", beside the deployment's playback key
 };
 
 struct Metadata {
@@ -58,9 +58,9 @@ struct Session {
   Metadata metadata;
 
   std::int64_t created_wall_ms = 0, updated_wall_ms = 0;
-  std::int64_t version = 1;                  // of what users can change; the ETag
+  std::int64_t version = 1;  // of what users can change; the ETag
   Status status = Status::created;
-  std::string cause;                         // why it failed or was stopped, or empty
+  std::string cause;  // why it failed or was stopped, or empty
   bool terminate_asked = false;
 
   // As the pipeline last told.
@@ -69,8 +69,8 @@ struct Session {
   bool stalled = false;
   std::string alarm;
 
-  std::optional<Receipt> receipt;            // set when deletion began; complete once status is deleted
-  bool stale = false;                        // not stored: the pipeline is away, this is what was last known
+  std::optional<Receipt> receipt;  // set when deletion began; complete once status is deleted
+  bool stale = false;              // not stored: the pipeline is away, this is what was last known
 };
 
 // A request body → the session it asks for (id and times are the caller's). Throws Error{invalid}.

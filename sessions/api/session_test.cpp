@@ -42,12 +42,14 @@ TEST(CreateSession, NamesEveryRefusedField) {
   EXPECT_EQ(refused("{}"), (Pointers{"/name", "/target/kind"}));
   EXPECT_EQ(refused(R"({"name":"","target":{"kind":"display","display":"no"},"recording":{"frame_rate":61,"keystrokes":"some"},)"
                     R"("storage":{"retention_days":0},"metadata":{"tags":["ok",""]},"extra":1})"),
-            (Pointers{"/name", "/target/display", "/recording/frame_rate", "/recording/keystrokes", "/storage/retention_days", "/metadata/tags/1", "/extra"}));
+            (Pointers{"/name", "/target/display", "/recording/frame_rate", "/recording/keystrokes", "/storage/retention_days",
+                      "/metadata/tags/1", "/extra"}));
 }
 
 TEST(CreateSession, RefusesWhatThisVersionCannotDoWithTheReason) {
   EXPECT_EQ(refused(R"({"name":"n","target":{"kind":"rdp","account":"ann"}})"), (Pointers{"/target/kind"}));
-  EXPECT_EQ(refused(R"({"name":"n","target":{"kind":"display","display":":1"},"recording":{"codec":"h264"}})"), (Pointers{"/recording/codec"}));
+  EXPECT_EQ(refused(R"({"name":"n","target":{"kind":"display","display":":1"},"recording":{"codec":"h264"}})"),
+            (Pointers{"/recording/codec"}));
   EXPECT_EQ(refused(R"({"name":"n","target":{"kind":"vnc"}})"), (Pointers{"/target/kind"}));
   EXPECT_TRUE(refused(R"({"name":"n","target":{"kind":"display","display":":1"},"recording":{"codec":"tiles"}})").empty());
 }
@@ -70,7 +72,9 @@ TEST(CreateSession, HoldsTheLimitsOfEveryText) {
 TEST(CreateSession, TakesOnlyPublicKeysAsRecipientsAndEachOnce) {
   SeededRandom random(1);
   std::string key = crypto::BoxKey::make(random).public_key().text();
-  auto with = [](const std::string& list) { return R"({"name":"n","target":{"kind":"display","display":":1"},"storage":{"recipients":[)" + list + "]}}"; };
+  auto with = [](const std::string& list) {
+    return R"({"name":"n","target":{"kind":"display","display":":1"},"storage":{"recipients":[)" + list + "]}}";
+  };
   EXPECT_EQ(create(with('"' + key + '"')).storage.recipients, std::vector<std::string>{key});
   EXPECT_EQ(refused(with(R"("lucid-box-pub:AAAA")")), (Pointers{"/storage/recipients/0"}));
   EXPECT_EQ(refused(with('"' + key + "\",\"" + key + '"')), (Pointers{"/storage/recipients/1"}));
@@ -115,7 +119,8 @@ Session full() {
   s.chunks = 7;
   s.stored_bytes = 5'000'000'000;
   s.alarm = "disk_full";
-  s.receipt = Receipt{.asked_wall_ms = 1, .deleted_wall_ms = 2, .chunks = 3, .stored_bytes = 4, .tree_size = 5, .root = "ab", .checkpoint = "c\n"};
+  s.receipt =
+      Receipt{.asked_wall_ms = 1, .deleted_wall_ms = 2, .chunks = 3, .stored_bytes = 4, .tree_size = 5, .root = "ab", .checkpoint = "c\n"};
   return s;
 }
 
@@ -132,20 +137,23 @@ TEST(StoredSession, RefusesDocumentsThatAreDamaged) {
     try {
       from_stored(bad);
       FAIL() << bad;
-    } catch (const Error& e) {
-      EXPECT_EQ(e.kind(), ErrorKind::corrupt);
-    }
+    } catch (const Error& e) { EXPECT_EQ(e.kind(), ErrorKind::corrupt); }
   }
 }
 
 TEST(SessionStatus, FollowsThePipeline) {
   using contracts::PipelineState;
-  struct Row { PipelineState state; bool finalised, terminate; Status shown; };
-  for (const Row& row : {Row{PipelineState::created, false, false, Status::created}, Row{PipelineState::starting, false, false, Status::starting},
-                         Row{PipelineState::active, false, false, Status::recording}, Row{PipelineState::pausing, false, false, Status::paused},
-                         Row{PipelineState::paused, false, true, Status::paused}, Row{PipelineState::stopping, false, true, Status::stopping},
-                         Row{PipelineState::stopped, false, false, Status::processing}, Row{PipelineState::stopped, true, false, Status::completed},
-                         Row{PipelineState::stopped, true, true, Status::terminated}, Row{PipelineState::error, false, true, Status::failed}}) {
+  struct Row {
+    PipelineState state;
+    bool finalised, terminate;
+    Status shown;
+  };
+  for (const Row& row :
+       {Row{PipelineState::created, false, false, Status::created}, Row{PipelineState::starting, false, false, Status::starting},
+        Row{PipelineState::active, false, false, Status::recording}, Row{PipelineState::pausing, false, false, Status::paused},
+        Row{PipelineState::paused, false, true, Status::paused}, Row{PipelineState::stopping, false, true, Status::stopping},
+        Row{PipelineState::stopped, false, false, Status::processing}, Row{PipelineState::stopped, true, false, Status::completed},
+        Row{PipelineState::stopped, true, true, Status::terminated}, Row{PipelineState::error, false, true, Status::failed}}) {
     Session s = create(kSmall);
     s.terminate_asked = row.terminate;
     contracts::RecordingStatus from;

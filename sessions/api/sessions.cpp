@@ -12,15 +12,14 @@ namespace {
 constexpr std::int64_t kStartOnItsWayMs = 10'000;
 constexpr const char* kCollection = "sessions";
 constexpr std::size_t kScanPage = 200;
-constexpr std::size_t kMaxScanned = 10'000;        // documents looked at for one page of a list
+constexpr std::size_t kMaxScanned = 10'000;  // documents looked at for one page of a list
 constexpr int kMaxRaces = 20;
 
-Error not_found(const Id& id) {
-  return Error(ErrorKind::not_found, "session_not_found", fmt::format("there is no session {}", id.text()));
-}
+Error not_found(const Id& id) { return Error(ErrorKind::not_found, "session_not_found", fmt::format("there is no session {}", id.text())); }
 
 Error illegal(Action action, const Session& session) {
-  return Error(ErrorKind::conflict, "illegal_transition", fmt::format("cannot {} session {}: it is {}", name(action), session.id.text(), name(session.status)));
+  return Error(ErrorKind::conflict, "illegal_transition",
+               fmt::format("cannot {} session {}: it is {}", name(action), session.id.text(), name(session.status)));
 }
 
 // Runs a removal that may have been done before.
@@ -76,7 +75,8 @@ Sessions::Made Sessions::create(const json::value& body, const std::optional<Ide
 
 Session Sessions::stored(const Id& id) {
   Session session = load(id).session;
-  if (session.receipt) throw Error(ErrorKind::not_found, "session_deleted", fmt::format("the recording of session {} was deleted", id.text()));
+  if (session.receipt)
+    throw Error(ErrorKind::not_found, "session_deleted", fmt::format("the recording of session {} was deleted", id.text()));
   return session;
 }
 
@@ -87,7 +87,8 @@ Session Sessions::refresh(const Session& session) {
     status = parts_.pipeline->status(session.id);
   } catch (const Error& e) {
     // Young ones are on their way to the pipeline in another request.
-    if (e.kind() == ErrorKind::not_found && session.status == Status::starting && parts_.clock.wall_ms() - session.updated_wall_ms > kStartOnItsWayMs) {
+    if (e.kind() == ErrorKind::not_found && session.status == Status::starting &&
+        parts_.clock.wall_ms() - session.updated_wall_ms > kStartOnItsWayMs) {
       // The start never reached the pipeline.
       return update(session.id, [](Session& s) { return s.status == Status::starting ? (s.status = Status::created, true) : false; });
     }
@@ -128,8 +129,10 @@ Sessions::Page Sessions::list(const ListQuery& query) {
       if (query.from_ms && session.created_wall_ms < *query.from_ms) return page;
       last = session.id;
       if (is_live(session.status)) {
-        if (!pipeline_away) session = refresh(session);
-        else session.stale = true;
+        if (!pipeline_away)
+          session = refresh(session);
+        else
+          session.stale = true;
         pipeline_away = session.stale;
       }
       if (!matches(query, session)) continue;
@@ -143,7 +146,7 @@ Sessions::Page Sessions::list(const ListQuery& query) {
     scanned += taken;
     if (documents.size() < kScanPage || taken == 0) return page;
   }
-  if (last) page.next = encode_cursor(*last);   // a rare filter: the client goes on from here
+  if (last) page.next = encode_cursor(*last);  // a rare filter: the client goes on from here
   return page;
 }
 
@@ -151,7 +154,8 @@ Session Sessions::patch(const Id& id, const json::value& body, std::optional<std
   stored(id);
   return update(id, [&](Session& s) {
     if (expected_version && *expected_version != s.version)
-      throw Error(ErrorKind::conflict, "version_mismatch", fmt::format("session {} is at version {}, not {}; read it again", id.text(), s.version, *expected_version));
+      throw Error(ErrorKind::conflict, "version_mismatch",
+                  fmt::format("session {} is at version {}, not {}; read it again", id.text(), s.version, *expected_version));
     apply_patch(body, s);
     ++s.version;
     return true;
@@ -226,14 +230,16 @@ Receipt Sessions::remove(const Id& id) {
   if (!session.receipt) {
     session = get(id);
     if (session.stale)
-      throw Error(ErrorKind::unavailable, "pipeline_unavailable", "the pipeline is away, so whether the session still records is unknown; try again")
+      throw Error(ErrorKind::unavailable, "pipeline_unavailable",
+                  "the pipeline is away, so whether the session still records is unknown; try again")
           .with_retry_after(std::chrono::seconds(2));
     if (is_live(session.status))
       throw Error(ErrorKind::conflict, "session_live", fmt::format("session {} is {}: stop it first", id.text(), name(session.status)));
     Receipt receipt = take_receipt(session);
     session = update(id, [&](Session& s) {
       if (s.receipt) return false;
-      if (is_live(s.status)) throw Error(ErrorKind::conflict, "session_live", fmt::format("session {} is {}: stop it first", id.text(), name(s.status)));
+      if (is_live(s.status))
+        throw Error(ErrorKind::conflict, "session_live", fmt::format("session {} is {}: stop it first", id.text(), name(s.status)));
       s.receipt = receipt;
       return true;
     });

@@ -33,17 +33,23 @@ class Sessions {
     std::shared_ptr<contracts::StorageClient> storage;
     const Clock& clock;
     RandomSource& random;
-    std::function<void(const Id&)> forget;           // told of every deleted session: caches drop it
+    std::function<void(const Id&)> forget;  // told of every deleted session: caches drop it
   };
   explicit Sessions(Parts parts);
 
-  struct Made { Session session; bool created = true; };   // created false: an earlier request with this key made it
+  struct Made {
+    Session session;
+    bool created = true;
+  };  // created false: an earlier request with this key made it
   Made create(const json::value& body, const std::optional<IdempotencyKeys::Asked>& once);
   // With the status as it is now; `stale` when the pipeline is away.
   Session get(const Id& id);
   // As stored, without asking anybody. Error{not_found, "session_not_found"}; a deleted one is "session_deleted" here.
   Session stored(const Id& id);
-  struct Page { std::vector<Session> sessions; std::optional<std::string> next; };
+  struct Page {
+    std::vector<Session> sessions;
+    std::optional<std::string> next;
+  };
   Page list(const ListQuery& query);
   // Error{conflict, "version_mismatch"} when `expected_version` is not the current one.
   Session patch(const Id& id, const json::value& body, std::optional<std::int64_t> expected_version);
@@ -58,7 +64,10 @@ class Sessions {
   IdempotencyKeys& idempotency() { return idempotency_; }
 
  private:
-  struct Loaded { Session session; std::int64_t document_version = 0; };
+  struct Loaded {
+    Session session;
+    std::int64_t document_version = 0;
+  };
   Loaded load(const Id& id);
   // Changes the stored session by `change` (called again when another thread was quicker; false: nothing to write).
   Session update(const Id& id, const std::function<bool(Session&)>& change);

@@ -6,7 +6,7 @@
 namespace lucid::pipeline {
 
 struct Config {
-  std::int64_t lease_ms = 5'000;     // a recorder silent for longer is stalled
+  std::int64_t lease_ms = 5'000;  // a recorder silent for longer is stalled
 };
 
 }  // namespace lucid::pipeline

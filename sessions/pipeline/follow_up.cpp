@@ -50,9 +50,7 @@ bool Pipeline::follow_up(const Id& session) {
     std::unique_lock lock(r->mutex);
     if (r->removed) return true;
     switch (r->state) {
-      case State::starting:
-        lock.unlock();
-        return start(r).state != State::starting;
+      case State::starting: lock.unlock(); return start(r).state != State::starting;
       case State::pausing:
         lock.unlock();
         outside_.pause(session);
@@ -60,7 +58,7 @@ bool Pipeline::follow_up(const Id& session) {
         if (r->state == State::pausing) move(*r, Trigger::paused, "");
         return true;
       case State::stopping:
-        if (r->ended) {                       // the end chunk came before the stop was noted
+        if (r->ended) {  // the end chunk came before the stop was noted
           move(*r, Trigger::ended, "");
           return false;
         }
@@ -74,7 +72,7 @@ bool Pipeline::follow_up(const Id& session) {
           if (r->state == State::stopping && !r->ended) move(*r, Trigger::ended, "the recorder has no such recording");
           return false;
         }
-        return true;                          // the commit of the end chunk goes on from here
+        return true;  // the commit of the end chunk goes on from here
       case State::stopped:
         if (r->finalised) return true;
         if (r->next_sequence > 0) {
@@ -86,12 +84,9 @@ bool Pipeline::follow_up(const Id& session) {
         r->alarm.clear();
         save(*r);
         return true;
-      default:
-        return true;
+      default: return true;
     }
-  } catch (const Error& e) {
-    return e.kind() == ErrorKind::not_found && e.code() == "recording_not_found";
-  }
+  } catch (const Error& e) { return e.kind() == ErrorKind::not_found && e.code() == "recording_not_found"; }
 }
 
 }  // namespace lucid::pipeline

@@ -23,7 +23,8 @@ T checked(contracts::Fields& in, T value, const char* what) {
 
 contracts::Beat read_beat(const json::value& value) {
   contracts::Fields in(value);
-  contracts::Beat b{in.id("session_id"), in.number<std::uint64_t>("fencing_token"), in.number<std::uint64_t>("backlog"), in.text("state"), in.text("alarm")};
+  contracts::Beat b{in.id("session_id"), in.number<std::uint64_t>("fencing_token"), in.number<std::uint64_t>("backlog"), in.text("state"),
+                    in.text("alarm")};
   return checked(in, std::move(b), "heartbeat");
 }
 
@@ -44,16 +45,20 @@ net::Router routes(Pipeline& pipeline) {
     for (const auto& status : page.recordings) recordings.push_back(contracts::to_json(status));
     return Response::json(200, json::object{{"recordings", std::move(recordings)}, {"cursor", page.next}});
   });
-  router.add(Method::get, "/api/v1/recordings/{id}", [&pipeline](Request& request) { return Response::json(200, contracts::to_json(pipeline.status(session_of(request)))); });
-  router.add(Method::get, "/api/v1/recordings/{id}/plan", [&pipeline](Request& request) { return Response::json(200, contracts::to_json(pipeline.plan(session_of(request)))); });
-  router.add(Method::get, "/api/v1/recordings/{id}/history", [&pipeline](Request& request) { return Response::json(200, pipeline.history(session_of(request))); });
+  router.add(Method::get, "/api/v1/recordings/{id}",
+             [&pipeline](Request& request) { return Response::json(200, contracts::to_json(pipeline.status(session_of(request)))); });
+  router.add(Method::get, "/api/v1/recordings/{id}/plan",
+             [&pipeline](Request& request) { return Response::json(200, contracts::to_json(pipeline.plan(session_of(request)))); });
+  router.add(Method::get, "/api/v1/recordings/{id}/history",
+             [&pipeline](Request& request) { return Response::json(200, pipeline.history(session_of(request))); });
   router.add(Method::del, "/api/v1/recordings/{id}", [&pipeline](Request& request) {
     pipeline.remove(session_of(request));
     return Response::empty();
   });
   for (const char* action : {"start", "pause", "resume", "stop", "recover", "cleanup"})
-    router.add(Method::post, std::string("/api/v1/recordings/{id}/") + action,
-               [&pipeline, action](Request& request) { return Response::json(200, contracts::to_json(pipeline.act(session_of(request), action))); });
+    router.add(Method::post, std::string("/api/v1/recordings/{id}/") + action, [&pipeline, action](Request& request) {
+      return Response::json(200, contracts::to_json(pipeline.act(session_of(request), action)));
+    });
 
   router.add(Method::post, "/api/v1/leases", [&pipeline](Request& request) {
     json::value body = request.json_body();

@@ -25,28 +25,31 @@ class Service final : public runtime::RunningService {
                    .pause = [this](const Id& id) { recorder_.pause(id); },
                    .resume = [this](const Id& id) { recorder_.resume(id); },
                    .stop = [this](const Id& id) { recorder_.stop(id); },
-                   .finish = [this](const Id& id) {
-                     processor_.finish(id);
-                     storage_.close(id);
-                   }}) {
+                   .finish =
+                       [this](const Id& id) {
+                         processor_.finish(id);
+                         storage_.close(id);
+                       }}) {
     pipeline_.open();
     runtime::Metrics& m = context.metrics;
     runtime::Gauge& live = m.gauge("lucid_pipeline_live_recordings", "Recordings that are starting, active, paused or stopping");
     runtime::Gauge& stalled = m.gauge("lucid_pipeline_stalled_recordings", "Active recordings whose recorder has been silent for a lease");
     runtime::Gauge& backlog = m.gauge("lucid_pipeline_backlog_segments", "Segments that recorders hold uncommitted");
-    server_ = runtime::serve_http(context, {.service = kName,
-                                            .router = routes(pipeline_),
-                                            .health = {{"recordings",
-                                                        [this, &live, &stalled, &backlog]() -> std::optional<std::string> {
-                                                          auto t = pipeline_.totals();
-                                                          live.set(static_cast<double>(t.live));
-                                                          stalled.set(static_cast<double>(t.stalled));
-                                                          backlog.set(static_cast<double>(t.backlog));
-                                                          if (t.stalled > 0) return fmt::format("{} of {} live recordings are stalled: their recorder is silent", t.stalled, t.live);
-                                                          return std::nullopt;
-                                                        }}},
-                                            .authenticate = {},
-                                            .worker_threads = 8});
+    server_ = runtime::serve_http(
+        context, {.service = kName,
+                  .router = routes(pipeline_),
+                  .health = {{"recordings",
+                              [this, &live, &stalled, &backlog]() -> std::optional<std::string> {
+                                auto t = pipeline_.totals();
+                                live.set(static_cast<double>(t.live));
+                                stalled.set(static_cast<double>(t.stalled));
+                                backlog.set(static_cast<double>(t.backlog));
+                                if (t.stalled > 0)
+                                  return fmt::format("{} of {} live recordings are stalled: their recorder is silent", t.stalled, t.live);
+                                return std::nullopt;
+                              }}},
+                  .authenticate = {},
+                  .worker_threads = 8});
   }
   void drain(std::chrono::milliseconds grace) override { server_->stop(grace); }
 
@@ -63,7 +66,7 @@ class Service final : public runtime::RunningService {
   contracts::ProcessorClient processor_;
   contracts::StorageClient storage_;
   Pipeline pipeline_;
-  std::unique_ptr<net::Server> server_;     // last: ends first, so no request outlives the pipeline
+  std::unique_ptr<net::Server> server_;  // last: ends first, so no request outlives the pipeline
 };
 
 }  // namespace
@@ -74,8 +77,11 @@ runtime::Module module() {
           .starts_after = {},
           .declare =
               [](runtime::Settings& settings) {
-                settings.declare({.name = "session-pipeline.lease_ms", .environment = "PIPELINE_LEASE_MS", .fallback = "5000",
-                                  .meaning = "Milliseconds of silence after which a recorder counts as stalled", .check = runtime::integer_between(1'000, 600'000)});
+                settings.declare({.name = "session-pipeline.lease_ms",
+                                  .environment = "PIPELINE_LEASE_MS",
+                                  .fallback = "5000",
+                                  .meaning = "Milliseconds of silence after which a recorder counts as stalled",
+                                  .check = runtime::integer_between(1'000, 600'000)});
               },
           .start = [](const runtime::Context& context) -> std::unique_ptr<runtime::RunningService> {
             return std::make_unique<Service>(context, Config{.lease_ms = context.settings.integer("session-pipeline.lease_ms")});

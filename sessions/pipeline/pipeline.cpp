@@ -11,9 +11,7 @@ namespace {
 
 constexpr std::int64_t kStartPatienceMs = 30'000;
 
-Error not_found(const Id& session) {
-  return Error(ErrorKind::not_found, "recording_not_found", "there is no recording " + session.text());
-}
+Error not_found(const Id& session) { return Error(ErrorKind::not_found, "recording_not_found", "there is no recording " + session.text()); }
 
 Error illegal(State state, std::string_view action) {
   return Error(ErrorKind::conflict, "illegal_transition", fmt::format("cannot {} a recording that is {}", action, name(state)));
@@ -42,7 +40,8 @@ void Pipeline::open() {
       if (!id) continue;
       auto r = find(*id);
       std::lock_guard lock(r->mutex);
-      bool settled = r->state == State::created || r->state == State::error || r->state == State::destroyed || (r->state == State::stopped && r->finalised);
+      bool settled = r->state == State::created || r->state == State::error || r->state == State::destroyed ||
+                     (r->state == State::stopped && r->finalised);
       if (!settled) wake(*id);
     }
     if (page.size() < 500) break;
@@ -63,8 +62,10 @@ std::shared_ptr<Pipeline::Recording> Pipeline::find(const Id& session) {
   auto r = std::make_shared<Recording>();
   contracts::Fields in(*value);
   r->plan = contracts::read_recording_plan(in.value("plan"));
-  if (auto state = contracts::pipeline_state(in.text("state"))) r->state = *state;
-  else in.refuse("state");
+  if (auto state = contracts::pipeline_state(in.text("state")))
+    r->state = *state;
+  else
+    in.refuse("state");
   r->cause = in.text("cause");
   r->since_wall_ms = in.number<std::int64_t>("since_wall_ms");
   r->history = in.array("history");
@@ -72,7 +73,8 @@ std::shared_ptr<Pipeline::Recording> Pipeline::find(const Id& session) {
   r->fencing_token = in.number<std::uint64_t>("fencing_token");
   r->oldest_valid_token = in.number<std::uint64_t>("oldest_valid_token");
   r->finalised = in.boolean("finalised");
-  if (!in.ok()) throw Error(ErrorKind::corrupt, "recording_document", "pipeline.db: " + std::string(in.error("recording " + session.text()).what()));
+  if (!in.ok())
+    throw Error(ErrorKind::corrupt, "recording_document", "pipeline.db: " + std::string(in.error("recording " + session.text()).what()));
   if (auto progress = documents_.get(kProgress, session.text())) {
     auto pv = parse_json(progress->json);
     if (!pv) throw pv.error();
@@ -83,22 +85,33 @@ std::shared_ptr<Pipeline::Recording> Pipeline::find(const Id& session) {
     r->last_commit_wall_ms = p.number<std::int64_t>("last_commit_wall_ms");
     r->duration_ms = p.number<std::int64_t>("duration_ms");
     r->ended = p.boolean("ended");
-    if (!p.ok()) throw Error(ErrorKind::corrupt, "progress_document", "pipeline.db: " + std::string(p.error("progress of " + session.text()).what()));
+    if (!p.ok())
+      throw Error(ErrorKind::corrupt, "progress_document", "pipeline.db: " + std::string(p.error("progress of " + session.text()).what()));
   }
   std::lock_guard lock(mutex_);
   return recordings_.emplace(session, r).first->second;
 }
 
 void Pipeline::save(Recording& r) {
-  json::object o{{"plan", contracts::to_json(r.plan)}, {"state", contracts::name(r.state)}, {"cause", r.cause}, {"since_wall_ms", r.since_wall_ms},
-                 {"history", r.history}, {"holder", r.holder}, {"fencing_token", r.fencing_token}, {"oldest_valid_token", r.oldest_valid_token},
+  json::object o{{"plan", contracts::to_json(r.plan)},
+                 {"state", contracts::name(r.state)},
+                 {"cause", r.cause},
+                 {"since_wall_ms", r.since_wall_ms},
+                 {"history", r.history},
+                 {"holder", r.holder},
+                 {"fencing_token", r.fencing_token},
+                 {"oldest_valid_token", r.oldest_valid_token},
                  {"finalised", r.finalised}};
   documents_.put(kRecordings, r.plan.session.text(), json::serialize(o));
 }
 
 void Pipeline::save_progress(Recording& r) {
-  json::object o{{"next_sequence", r.next_sequence}, {"committed_bytes", r.committed_bytes}, {"gaps", r.gaps},
-                 {"last_commit_wall_ms", r.last_commit_wall_ms}, {"duration_ms", r.duration_ms}, {"ended", r.ended}};
+  json::object o{{"next_sequence", r.next_sequence},
+                 {"committed_bytes", r.committed_bytes},
+                 {"gaps", r.gaps},
+                 {"last_commit_wall_ms", r.last_commit_wall_ms},
+                 {"duration_ms", r.duration_ms},
+                 {"ended", r.ended}};
   documents_.put(kProgress, r.plan.session.text(), json::serialize(o));
 }
 
@@ -106,7 +119,11 @@ void Pipeline::move(Recording& r, Trigger trigger, const std::string& cause) {
   auto to = next(r.state, trigger);
   if (!to) throw illegal(r.state, name(trigger));
   std::int64_t now = clock_.wall_ms();
-  r.history.push_back(json::object{{"at", to_rfc3339(now)}, {"from", contracts::name(r.state)}, {"to", contracts::name(*to)}, {"trigger", name(trigger)}, {"cause", cause}});
+  r.history.push_back(json::object{{"at", to_rfc3339(now)},
+                                   {"from", contracts::name(r.state)},
+                                   {"to", contracts::name(*to)},
+                                   {"trigger", name(trigger)},
+                                   {"cause", cause}});
   if (r.history.size() > kMaxHistory) r.history.erase(r.history.begin());
   r.state = *to;
   r.cause = cause;
@@ -141,13 +158,20 @@ Pipeline::Created Pipeline::create(const contracts::RecordingPlan& plan) {
   auto r = std::make_shared<Recording>();
   r->plan = plan;
   r->since_wall_ms = clock_.wall_ms();
-  json::object o{{"plan", contracts::to_json(plan)}, {"state", contracts::name(r->state)}, {"cause", ""}, {"since_wall_ms", r->since_wall_ms},
-                 {"history", json::array{}}, {"holder", ""}, {"fencing_token", 0}, {"oldest_valid_token", 0}, {"finalised", false}};
+  json::object o{{"plan", contracts::to_json(plan)},
+                 {"state", contracts::name(r->state)},
+                 {"cause", ""},
+                 {"since_wall_ms", r->since_wall_ms},
+                 {"history", json::array{}},
+                 {"holder", ""},
+                 {"fencing_token", 0},
+                 {"oldest_valid_token", 0},
+                 {"finalised", false}};
   bool created = documents_.insert(kRecordings, plan.session.text(), json::serialize(o));
   auto stored = find(plan.session);
   std::lock_guard lock(stored->mutex);
   if (!created) {
-    contracts::RecordingPlan same = stored->plan;   // the clocks are ours, not the caller's
+    contracts::RecordingPlan same = stored->plan;  // the clocks are ours, not the caller's
     same.started_wall_ms = plan.started_wall_ms;
     same.started_steady_ms = plan.started_steady_ms;
     if (json::serialize(contracts::to_json(same)) != json::serialize(contracts::to_json(plan)))
@@ -170,8 +194,10 @@ contracts::RecordingStatus Pipeline::start(const std::shared_ptr<Recording>& r) 
     r->plan.started_wall_ms = started.started_wall_ms;
     r->plan.started_steady_ms = started.started_steady_ms;
     r->alarm.clear();
-    if (r->state == State::starting) move(*r, Trigger::first_frame, "");
-    else save(*r);                                   // stopped or ended meanwhile
+    if (r->state == State::starting)
+      move(*r, Trigger::first_frame, "");
+    else
+      save(*r);  // stopped or ended meanwhile
     return describe(*r);
   } catch (const Error& e) {
     std::lock_guard lock(r->mutex);
@@ -200,7 +226,7 @@ contracts::RecordingStatus Pipeline::act(const Id& session, std::string_view act
     try {
       outside_.pause(session);
     } catch (const Error&) {
-      wake(session);                                 // the recorder is away: paused as soon as it is back
+      wake(session);  // the recorder is away: paused as soon as it is back
       lock.lock();
       return describe(*r);
     }
@@ -215,13 +241,14 @@ contracts::RecordingStatus Pipeline::act(const Id& session, std::string_view act
   } else if (action == "stop") {
     move(*r, Trigger::stop, "");
     lock.unlock();
-    wake(session);                                   // the follow-up thread tells the recorder, however often it takes
+    wake(session);  // the follow-up thread tells the recorder, however often it takes
     lock.lock();
   } else if (action == "recover") {
     move(*r, Trigger::recover, "");
   } else if (action == "cleanup") {
     if (r->state == State::stopped && !r->finalised)
-      throw Error(ErrorKind::conflict, "illegal_transition", "the recording is still being finished; try again in a moment").with_retry_after(std::chrono::seconds(1));
+      throw Error(ErrorKind::conflict, "illegal_transition", "the recording is still being finished; try again in a moment")
+          .with_retry_after(std::chrono::seconds(1));
     if (r->state != State::cleanup) move(*r, Trigger::cleanup, "");
     move(*r, Trigger::destroyed, "");
   } else {
@@ -278,7 +305,7 @@ contracts::Granted Pipeline::acquire(const Id& session, const std::string& holde
   if (!is_live(r->state)) throw illegal(r->state, "take the lease of");
   auto lease = leases_.acquire(session.text(), holder);
   if (!lease) throw Error(ErrorKind::conflict, "lease_held", "recording " + session.text() + " is held by another recorder");
-  if (r->holder != holder) r->oldest_valid_token = lease->fencing_token;   // a recorder that restarts keeps its old tokens
+  if (r->holder != holder) r->oldest_valid_token = lease->fencing_token;  // a recorder that restarts keeps its old tokens
   r->holder = holder;
   r->fencing_token = lease->fencing_token;
   save(*r);
@@ -326,9 +353,10 @@ void Pipeline::commit(const Id& session, const contracts::Commit& commit) {
   auto r = find(session);
   std::lock_guard lock(r->mutex);
   check_token(*r, commit.fencing_token);
-  if (commit.sequence < r->next_sequence) return;          // told before
+  if (commit.sequence < r->next_sequence) return;  // told before
   if (commit.sequence > r->next_sequence)
-    throw Error(ErrorKind::conflict, "out_of_order", fmt::format("chunk {} was committed, {} is expected", commit.sequence, r->next_sequence));
+    throw Error(ErrorKind::conflict, "out_of_order",
+                fmt::format("chunk {} was committed, {} is expected", commit.sequence, r->next_sequence));
   r->stats.item(Stage::compressed, commit.compress_us);
   r->stats.item(Stage::encrypted, commit.encrypt_us);
   r->stats.item(Stage::hashed, commit.hash_us);
@@ -359,7 +387,7 @@ void Pipeline::report(const Id& session, const std::string& event, const std::st
   auto r = find(session);
   std::lock_guard lock(r->mutex);
   if (event == "resumed") r->alarm.clear();
-  if (event == "paused_disk_full") r->alarm = "disk_full";      // the word its heartbeats use as well
+  if (event == "paused_disk_full") r->alarm = "disk_full";  // the word its heartbeats use as well
   if (event == "display_lost") r->alarm = detail.empty() ? event : event + ": " + to_utf8(detail, 300);
 }
 

@@ -24,29 +24,35 @@ namespace lucid::pipeline {
 // What the pipeline asks of other services. Each may throw lucid::Error.
 struct Outside {
   std::function<contracts::Started(const contracts::RecordingPlan&, const contracts::Granted&)> start;
-  std::function<void(const Id&)> pause, resume, stop;     // recorder
-  std::function<void(const Id&)> finish;                  // processor: final checkpoint and manifest, storage closed
+  std::function<void(const Id&)> pause, resume, stop;  // recorder
+  std::function<void(const Id&)> finish;               // processor: final checkpoint and manifest, storage closed
 };
 
 class Pipeline {
  public:
   Pipeline(store::Documents& documents, store::Leases& leases, const Clock& clock, Outside outside);
-  ~Pipeline();                                             // stops the follow-up thread
+  ~Pipeline();  // stops the follow-up thread
 
   // Loads what is unfinished and takes it up again; then the follow-up thread runs.
   void open();
 
   // False in `created` when it existed already (idempotent by id; another plan under the same id is a conflict).
-  struct Created { contracts::RecordingStatus status; bool created = false; };
+  struct Created {
+    contracts::RecordingStatus status;
+    bool created = false;
+  };
   Created create(const contracts::RecordingPlan& plan);
   // start pause resume stop recover cleanup. Error{conflict, "illegal_transition"}; a failed start leaves state `error`.
   contracts::RecordingStatus act(const Id& session, std::string_view action);
   contracts::RecordingStatus status(const Id& session);
   contracts::RecordingPlan plan(const Id& session);
   json::value history(const Id& session);
-  struct Page { std::vector<contracts::RecordingStatus> recordings; std::string next; };
-  Page list(const std::string& cursor, std::size_t limit); // newest first
-  void remove(const Id& session);                          // after cleanup
+  struct Page {
+    std::vector<contracts::RecordingStatus> recordings;
+    std::string next;
+  };
+  Page list(const std::string& cursor, std::size_t limit);  // newest first
+  void remove(const Id& session);                           // after cleanup
 
   contracts::Granted acquire(const Id& session, const std::string& holder);
   contracts::BeatAnswer beat(const std::vector<contracts::Beat>& beats);
@@ -55,13 +61,15 @@ class Pipeline {
   void failure(const Id& session, std::uint64_t sequence, Stage stage, const std::string& reason);
   void report(const Id& session, const std::string& event, const std::string& detail);
 
-  struct Totals { std::size_t live = 0, stalled = 0, alarms = 0, backlog = 0; };
+  struct Totals {
+    std::size_t live = 0, stalled = 0, alarms = 0, backlog = 0;
+  };
   Totals totals();
 
  private:
   struct Recording;
-  std::shared_ptr<Recording> find(const Id& session);      // Error{not_found, "recording_not_found"}
-  void move(Recording& r, Trigger trigger, const std::string& cause);   // with r.mutex held; durable
+  std::shared_ptr<Recording> find(const Id& session);                  // Error{not_found, "recording_not_found"}
+  void move(Recording& r, Trigger trigger, const std::string& cause);  // with r.mutex held; durable
   void save(Recording& r);
   void save_progress(Recording& r);
   contracts::RecordingStatus describe(Recording& r);
@@ -72,18 +80,21 @@ class Pipeline {
   // follow_up.cpp: what must happen after a state was reached, retried until it did.
   void wake(const Id& session);
   void follow_up_loop();
-  bool follow_up(const Id& session);                       // true: nothing left to do
+  bool follow_up(const Id& session);  // true: nothing left to do
 
   store::Documents& documents_;
   store::Leases& leases_;
   const Clock& clock_;
   Outside outside_;
-  std::mutex mutex_;                                       // guards recordings_
+  std::mutex mutex_;  // guards recordings_
   std::unordered_map<Id, std::shared_ptr<Recording>> recordings_;
 
   std::mutex work_mutex_;
   std::condition_variable work_changed_;
-  struct Work { std::int64_t due_ms = 0; int attempt = 0; };
+  struct Work {
+    std::int64_t due_ms = 0;
+    int attempt = 0;
+  };
   std::map<Id, Work> work_;
   bool stopping_ = false;
   std::thread thread_;

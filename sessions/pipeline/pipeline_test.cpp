@@ -31,7 +31,11 @@ struct Harness {
     pipeline.reset();
     leases = std::make_unique<store::Leases>(*documents, clock, 5000);
     pipeline = std::make_unique<Pipeline>(*documents, *leases, clock,
-                                          Outside{.start = [this](const auto&, const auto&) { note("start"); return contracts::Started{clock.wall_ms(), clock.steady_ms()}; },
+                                          Outside{.start =
+                                                      [this](const auto&, const auto&) {
+                                                        note("start");
+                                                        return contracts::Started{clock.wall_ms(), clock.steady_ms()};
+                                                      },
                                                   .pause = [this](const Id&) { note("pause"); },
                                                   .resume = [this](const Id&) { note("resume"); },
                                                   .stop = [this](const Id&) { note("stop"); },
@@ -94,9 +98,7 @@ TEST(Pipeline, CommitsAreIdempotentAndInOrder) {
   try {
     h.pipeline->commit(h.plan.session, h.chunk(2));
     FAIL();
-  } catch (const Error& e) {
-    EXPECT_EQ(e.code(), "out_of_order");
-  }
+  } catch (const Error& e) { EXPECT_EQ(e.code(), "out_of_order"); }
 }
 
 TEST(Pipeline, ARecorderThatWasReplacedIsRefusedAndARestartedOneIsNot) {
@@ -104,7 +106,7 @@ TEST(Pipeline, ARecorderThatWasReplacedIsRefusedAndARestartedOneIsNot) {
   h.started();
   std::uint64_t first = h.token();
   h.pipeline->acquire(h.plan.session, "session-recorder");
-  EXPECT_EQ(h.pipeline->begin(h.plan.session, 0, first), 0u);          // same holder: its spool still counts
+  EXPECT_EQ(h.pipeline->begin(h.plan.session, 0, first), 0u);  // same holder: its spool still counts
   h.clock.advance(6000);
   auto taken = h.pipeline->acquire(h.plan.session, "another-recorder");
   EXPECT_THROW(h.pipeline->begin(h.plan.session, 0, first), Error);
@@ -125,7 +127,9 @@ TEST(Pipeline, ARestartTakesUpWhatWasUnfinished) {
   h.started();
   h.pipeline->commit(h.plan.session, h.chunk(0));
   std::atomic<bool> away = true;
-  h.on_call = [&](const std::string& call) { if (call == "stop" && away) throw Error(ErrorKind::unavailable, "unreachable", "recorder is away"); };
+  h.on_call = [&](const std::string& call) {
+    if (call == "stop" && away) throw Error(ErrorKind::unavailable, "unreachable", "recorder is away");
+  };
   h.pipeline->act(h.plan.session, "stop");
   h.restart();
   EXPECT_EQ(h.pipeline->status(h.plan.session).state, State::stopping);
@@ -137,7 +141,9 @@ TEST(Pipeline, ARestartTakesUpWhatWasUnfinished) {
 
 TEST(Pipeline, AFailedStartIsAnErrorThatRecovers) {
   Harness h;
-  h.on_call = [](const std::string& call) { if (call == "start") throw Error(ErrorKind::unavailable, "display_unavailable", "no display :1"); };
+  h.on_call = [](const std::string& call) {
+    if (call == "start") throw Error(ErrorKind::unavailable, "display_unavailable", "no display :1");
+  };
   h.pipeline->create(h.plan);
   EXPECT_THROW(h.pipeline->act(h.plan.session, "start"), Error);
   EXPECT_EQ(h.pipeline->status(h.plan.session).state, State::error);
@@ -154,9 +160,7 @@ TEST(Pipeline, IllegalMovesAreRefusedAndChangeNothing) {
     try {
       h.pipeline->act(h.plan.session, action);
       FAIL() << action;
-    } catch (const Error& e) {
-      EXPECT_EQ(e.code(), "illegal_transition") << action;
-    }
+    } catch (const Error& e) { EXPECT_EQ(e.code(), "illegal_transition") << action; }
   }
   EXPECT_EQ(h.pipeline->status(h.plan.session).state, State::created);
 }

@@ -18,10 +18,10 @@ struct Pipeline::Recording {
   State state = State::created;
   std::string cause;
   std::int64_t since_wall_ms = 0;
-  json::array history;                        // {at, from, to, trigger, cause}
+  json::array history;  // {at, from, to, trigger, cause}
   std::string holder;
-  std::uint64_t fencing_token = 0;            // current
-  std::uint64_t oldest_valid_token = 0;       // tokens below belong to a holder that was replaced
+  std::uint64_t fencing_token = 0;       // current
+  std::uint64_t oldest_valid_token = 0;  // tokens below belong to a holder that was replaced
   bool finalised = false;
   bool removed = false;
 
@@ -29,11 +29,11 @@ struct Pipeline::Recording {
   std::int64_t last_commit_wall_ms = 0, duration_ms = 0;
   bool ended = false;
 
-  StageStats stats;                           // live values from here on
+  StageStats stats;  // live values from here on
   std::uint64_t backlog = 0;
   std::int64_t last_beat_wall_ms = 0;
-  std::string alarm;                          // what the recorder says of itself, e.g. "disk_full"
-  std::string failure;                        // why the last chunk failed; cleared by the next commit
+  std::string alarm;    // what the recorder says of itself, e.g. "disk_full"
+  std::string failure;  // why the last chunk failed; cleared by the next commit
 };
 
 }  // namespace lucid::pipeline

@@ -20,8 +20,10 @@ std::optional<Stage> stage(std::string_view text) {
 
 void StageStats::item(Stage stage, std::int64_t microseconds) {
   One& one = stages_[static_cast<std::size_t>(stage)];
-  if (one.recent.size() < kRing) one.recent.push_back(microseconds);
-  else one.recent[one.items % kRing] = microseconds;
+  if (one.recent.size() < kRing)
+    one.recent.push_back(microseconds);
+  else
+    one.recent[one.items % kRing] = microseconds;
   ++one.items;
 }
 
@@ -38,7 +40,10 @@ std::vector<contracts::StageCount> StageStats::counts() const {
   for (std::size_t i = 0; i < kStages; ++i) {
     std::vector<std::int64_t> sorted = stages_[i].recent;
     std::sort(sorted.begin(), sorted.end());
-    auto at = [&](double q) { return sorted.empty() ? 0.0 : static_cast<double>(sorted[static_cast<std::size_t>(q * static_cast<double>(sorted.size() - 1))]) / 1000; };
+    auto at = [&](double q) {
+      return sorted.empty() ? 0.0
+                            : static_cast<double>(sorted[static_cast<std::size_t>(q * static_cast<double>(sorted.size() - 1))]) / 1000;
+    };
     out.push_back({kNames[i], stages_[i].items, stages_[i].errors, at(0.5), at(0.95), at(0.99)});
   }
   return out;

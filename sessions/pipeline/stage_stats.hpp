@@ -26,7 +26,7 @@ class StageStats {
  private:
   struct One {
     std::uint64_t items = 0, errors = 0;
-    std::vector<std::int64_t> recent;      // ring of at most 256 microseconds
+    std::vector<std::int64_t> recent;  // ring of at most 256 microseconds
   };
   std::array<One, kStages> stages_;
 };

@@ -20,16 +20,20 @@ const char* name(Trigger trigger) {
 }
 
 std::optional<State> next(State state, Trigger trigger) {
-  struct Row { State from; Trigger trigger; State to; };
+  struct Row {
+    State from;
+    Trigger trigger;
+    State to;
+  };
   static constexpr Row kTable[] = {
       {State::created, Trigger::start, State::starting},
-      {State::created, Trigger::cleanup, State::cleanup},      // never recorded, deleted
+      {State::created, Trigger::cleanup, State::cleanup},  // never recorded, deleted
       {State::starting, Trigger::first_frame, State::active},
       {State::starting, Trigger::stop, State::stopping},
-      {State::starting, Trigger::ended, State::stopped},       // the display died before start was answered
+      {State::starting, Trigger::ended, State::stopped},  // the display died before start was answered
       {State::active, Trigger::pause, State::pausing},
       {State::active, Trigger::stop, State::stopping},
-      {State::active, Trigger::ended, State::stopped},         // the display died
+      {State::active, Trigger::ended, State::stopped},  // the display died
       {State::pausing, Trigger::paused, State::paused},
       {State::pausing, Trigger::stop, State::stopping},
       {State::pausing, Trigger::ended, State::stopped},
@@ -42,15 +46,15 @@ std::optional<State> next(State state, Trigger trigger) {
       {State::error, Trigger::cleanup, State::cleanup},
       {State::cleanup, Trigger::destroyed, State::destroyed},
   };
-  if (trigger == Trigger::fail)
-    return is_live(state) || state == State::created ? std::optional(State::error) : std::nullopt;
+  if (trigger == Trigger::fail) return is_live(state) || state == State::created ? std::optional(State::error) : std::nullopt;
   for (const Row& row : kTable)
     if (row.from == state && row.trigger == trigger) return row.to;
   return std::nullopt;
 }
 
 bool is_live(State state) {
-  return state == State::starting || state == State::active || state == State::pausing || state == State::paused || state == State::stopping;
+  return state == State::starting || state == State::active || state == State::pausing || state == State::paused ||
+         state == State::stopping;
 }
 
 }  // namespace lucid::pipeline

@@ -12,13 +12,13 @@ namespace lucid::pipeline {
 using State = contracts::PipelineState;
 
 enum class Trigger {
-  start,          // asked for
-  first_frame,    // the recorder has its first frame in the spool
-  pause,          // asked for
-  paused,         // the recorder has paused
-  resume,         // asked for; the recorder has resumed
-  stop,           // asked for
-  ended,          // the chunk with the end record is committed, or nothing more can come
+  start,        // asked for
+  first_frame,  // the recorder has its first frame in the spool
+  pause,        // asked for
+  paused,       // the recorder has paused
+  resume,       // asked for; the recorder has resumed
+  stop,         // asked for
+  ended,        // the chunk with the end record is committed, or nothing more can come
   fail,
   recover,
   cleanup,

@@ -5,14 +5,23 @@
 using namespace lucid::pipeline;
 
 namespace {
-constexpr State kAll[] = {State::created, State::starting, State::active, State::pausing, State::paused, State::stopping, State::stopped, State::cleanup, State::destroyed, State::error};
-constexpr Trigger kTriggers[] = {Trigger::start, Trigger::first_frame, Trigger::pause, Trigger::paused, Trigger::resume, Trigger::stop, Trigger::ended, Trigger::fail, Trigger::recover, Trigger::cleanup, Trigger::destroyed};
+constexpr State kAll[] = {State::created,  State::starting, State::active,  State::pausing,   State::paused,
+                          State::stopping, State::stopped,  State::cleanup, State::destroyed, State::error};
+constexpr Trigger kTriggers[] = {Trigger::start, Trigger::first_frame, Trigger::pause,   Trigger::paused,  Trigger::resume,   Trigger::stop,
+                                 Trigger::ended, Trigger::fail,        Trigger::recover, Trigger::cleanup, Trigger::destroyed};
 }  // namespace
 
 TEST(StateMachine, FollowsTheWholeLifeOfARecording) {
   State s = State::created;
-  for (auto [trigger, to] : {std::pair{Trigger::start, State::starting}, {Trigger::first_frame, State::active}, {Trigger::pause, State::pausing}, {Trigger::paused, State::paused},
-                             {Trigger::resume, State::active}, {Trigger::stop, State::stopping}, {Trigger::ended, State::stopped}, {Trigger::cleanup, State::cleanup}, {Trigger::destroyed, State::destroyed}}) {
+  for (auto [trigger, to] : {std::pair{Trigger::start, State::starting},
+                             {Trigger::first_frame, State::active},
+                             {Trigger::pause, State::pausing},
+                             {Trigger::paused, State::paused},
+                             {Trigger::resume, State::active},
+                             {Trigger::stop, State::stopping},
+                             {Trigger::ended, State::stopped},
+                             {Trigger::cleanup, State::cleanup},
+                             {Trigger::destroyed, State::destroyed}}) {
     ASSERT_EQ(next(s, trigger), to);
     s = to;
   }

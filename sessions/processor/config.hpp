@@ -6,7 +6,7 @@
 namespace lucid::processor {
 
 struct Config {
-  std::string node = "local";        // part of every checkpoint's origin: lucid/<node>/session/<id>
+  std::string node = "local";  // part of every checkpoint's origin: lucid/<node>/session/<id>
 };
 
 }  // namespace lucid::processor

@@ -36,27 +36,34 @@ net::Router routes(Processor& processor) {
   net::Router router;
   router.add(Method::get, "/api/v1/key", [&processor](Request&) {
     auto keys = processor.keys();
-    return Response::json(200, json::object{{"spool_public", keys.spool_public}, {"checkpoint_public", keys.checkpoint_public}, {"node", keys.node}});
+    return Response::json(
+        200, json::object{{"spool_public", keys.spool_public}, {"checkpoint_public", keys.checkpoint_public}, {"node", keys.node}});
   });
-  router.add(Method::post, "/api/v1/segments",
-             [&processor](Request& request) {
-               if (request.headers.get("Content-Type").value_or("") != "application/octet-stream")
-                 throw Error(ErrorKind::unsupported_media, "a segment is sent as application/octet-stream");
-               auto part = request.headers.get("X-Lucid-Final-Part") == "crash" ? contracts::SegmentPart::cut_by_crash : contracts::SegmentPart::closed;
-               auto c = processor.ingest(request.body, part);
-               return Response::json(200, json::object{{"session_id", c.session.text()}, {"sequence", c.sequence}, {"tree_size", c.tree_size}});
-             },
-             {.max_body = kMaxSegmentBody});
-  router.add(Method::get, "/api/v1/sessions/{id}/checkpoint", [&processor](Request& request) { return Response::text(processor.checkpoint(session_of(request))); });
+  router.add(
+      Method::post, "/api/v1/segments",
+      [&processor](Request& request) {
+        if (request.headers.get("Content-Type").value_or("") != "application/octet-stream")
+          throw Error(ErrorKind::unsupported_media, "a segment is sent as application/octet-stream");
+        auto part =
+            request.headers.get("X-Lucid-Final-Part") == "crash" ? contracts::SegmentPart::cut_by_crash : contracts::SegmentPart::closed;
+        auto c = processor.ingest(request.body, part);
+        return Response::json(200, json::object{{"session_id", c.session.text()}, {"sequence", c.sequence}, {"tree_size", c.tree_size}});
+      },
+      {.max_body = kMaxSegmentBody});
+  router.add(Method::get, "/api/v1/sessions/{id}/checkpoint",
+             [&processor](Request& request) { return Response::text(processor.checkpoint(session_of(request))); });
   router.add(Method::get, "/api/v1/sessions/{id}/proof/{seq}", [&processor](Request& request) {
     return Response::json(200, processor.proof(session_of(request), sequence_of(request), optional_number(request, "size")));
   });
   router.add(Method::get, "/api/v1/sessions/{id}/consistency", [&processor](Request& request) {
-    return Response::json(200, processor.consistency(session_of(request), optional_number(request, "from").value_or(0), optional_number(request, "to")));
+    return Response::json(
+        200, processor.consistency(session_of(request), optional_number(request, "from").value_or(0), optional_number(request, "to")));
   });
   router.add(Method::get, "/api/v1/sessions/{id}/snapshot", [&processor](Request& request) {
     auto s = processor.snapshot(session_of(request));
-    return Response::json(200, json::object{{"manifest", s.manifest}, {"manifest_note", s.manifest_note}, {"checkpoint", s.checkpoint}, {"tree_size", s.tree_size}});
+    return Response::json(
+        200, json::object{
+                 {"manifest", s.manifest}, {"manifest_note", s.manifest_note}, {"checkpoint", s.checkpoint}, {"tree_size", s.tree_size}});
   });
   router.add(Method::post, "/api/v1/sessions/{id}/finish", [&processor](Request& request) {
     auto f = processor.finish(session_of(request));

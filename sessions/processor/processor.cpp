@@ -28,8 +28,14 @@ json::array hex_list(const evidence::Proof& proof) {
 
 Processor::Processor(const Config& config, store::Documents& documents, const Clock& clock, RandomSource& random, crypto::BoxKey spool_key,
                      crypto::SigningKey checkpoint_key, crypto::BoxPublicKey playback, Outside outside)
-    : config_(config), documents_(documents), clock_(clock), random_(random), spool_keys_(std::move(spool_key)),
-      checkpoint_key_(std::move(checkpoint_key)), playback_(playback), outside_(std::move(outside)) {}
+    : config_(config),
+      documents_(documents),
+      clock_(clock),
+      random_(random),
+      spool_keys_(std::move(spool_key)),
+      checkpoint_key_(std::move(checkpoint_key)),
+      playback_(playback),
+      outside_(std::move(outside)) {}
 
 contracts::ProcessorKeys Processor::keys() const {
   return {spool_keys_.public_key().text(), checkpoint_key_.verify_key().text(), config_.node};
@@ -56,7 +62,9 @@ void Processor::evict() {
   if (sessions_.size() < kKeptSessions) return;
   auto oldest = sessions_.end();
   for (auto it = sessions_.begin(); it != sessions_.end(); ++it)
-    if (it->second.use_count() == 1 && !it->second->ratchet && (oldest == sessions_.end() || it->second->last_used_ms < oldest->second->last_used_ms)) oldest = it;
+    if (it->second.use_count() == 1 && !it->second->ratchet &&
+        (oldest == sessions_.end() || it->second->last_used_ms < oldest->second->last_used_ms))
+      oldest = it;
   if (oldest != sessions_.end()) sessions_.erase(oldest);
 }
 
@@ -106,10 +114,11 @@ void Processor::ensure_epoch(Session& s) {
 }
 
 contracts::Committed Processor::already_committed(Session& s, const recording::OpenedSegment& segment, std::uint64_t expected) {
-  if (segment.sequence >= expected) {       // a crash came between the leaf and the pipeline's knowing
+  if (segment.sequence >= expected) {  // a crash came between the leaf and the pipeline's knowing
     auto rows = outside_.rows(segment.session, segment.sequence, 1);
     if (rows.empty() || rows[0].sequence != segment.sequence)
-      throw Error(ErrorKind::corrupt, "chunk_missing", fmt::format("chunk {} of session {} is in the tree but not in storage", segment.sequence, segment.session.text()));
+      throw Error(ErrorKind::corrupt, "chunk_missing",
+                  fmt::format("chunk {} of session {} is in the tree but not in storage", segment.sequence, segment.session.text()));
     contracts::Commit commit;
     commit.sequence = segment.sequence;
     commit.fencing_token = segment.fencing_token;
@@ -142,7 +151,8 @@ contracts::Committed Processor::ingest(ByteView body, contracts::SegmentPart par
   std::uint64_t next = s.tree.size();
   if (segment.sequence < next) return already_committed(s, segment, expected);
   if (segment.sequence > next)
-    throw Error(ErrorKind::conflict, "out_of_order", fmt::format("segment {} came, {} is next", segment.sequence, next)).with_fields({{"/expected", std::to_string(next)}});
+    throw Error(ErrorKind::conflict, "out_of_order", fmt::format("segment {} came, {} is next", segment.sequence, next))
+        .with_fields({{"/expected", std::to_string(next)}});
 
   const char* stage = "encrypted";
   try {
@@ -150,24 +160,44 @@ contracts::Committed Processor::ingest(ByteView body, contracts::SegmentPart par
     const recording::KeyEpoch& epoch = s.manifest.epochs.back();
     crypto::Secret32 key = s.ratchet->chunk_key(segment.sequence - epoch.first_sequence);
     thread_local recording::ChunkSealer sealer;
-    recording::SealedChunk chunk = sealer.seal({.session = segment.session, .sequence = segment.sequence, .key_epoch = epoch.epoch, .first_ms = segment.first_ms,
-                                                .last_ms = segment.last_ms, .flags = segment.flags}, segment.records, key, random_);
+    recording::SealedChunk chunk = sealer.seal({.session = segment.session,
+                                                .sequence = segment.sequence,
+                                                .key_epoch = epoch.epoch,
+                                                .first_ms = segment.first_ms,
+                                                .last_ms = segment.last_ms,
+                                                .flags = segment.flags},
+                                               segment.records, key, random_);
     stage = "stored";
     std::int64_t store_began = now_us();
     auto put = outside_.put_chunk(segment.session, segment.sequence, chunk.stored);
     std::int64_t store_us = now_us() - store_began;
     const contracts::ChunkRow& row = put.row;
     if (put.created ? row.blake3 != chunk.blake3 : row.first_ms != segment.first_ms)
-      throw Error(ErrorKind::conflict, "sequence_taken", fmt::format("storage holds another chunk {} of session {}", segment.sequence, segment.session.text()));
+      throw Error(ErrorKind::conflict, "sequence_taken",
+                  fmt::format("storage holds another chunk {} of session {}", segment.sequence, segment.session.text()));
 
     stage = "committed";
-    recording::Leaf leaf{.session = segment.session, .sequence = row.sequence, .blake3 = row.blake3, .stored_size = row.stored_size,
-                         .first_ms = row.first_ms, .last_ms = row.last_ms, .flags = row.flags};
+    recording::Leaf leaf{.session = segment.session,
+                         .sequence = row.sequence,
+                         .blake3 = row.blake3,
+                         .stored_size = row.stored_size,
+                         .first_ms = row.first_ms,
+                         .last_ms = row.last_ms,
+                         .flags = row.flags};
     append_leaf(documents_, s, leaf, checkpoint_key_);
     s.ratchet->advance_past(segment.sequence - epoch.first_sequence);
-    outside_.commit(segment.session, {.sequence = row.sequence, .fencing_token = segment.fencing_token, .stored_size = row.stored_size, .plain_size = row.plain_size,
-                                      .first_ms = row.first_ms, .last_ms = row.last_ms, .flags = row.flags, .compress_us = chunk.times.compress_us,
-                                      .encrypt_us = chunk.times.encrypt_us, .hash_us = chunk.times.hash_us, .store_us = store_us, .total_us = now_us() - began});
+    outside_.commit(segment.session, {.sequence = row.sequence,
+                                      .fencing_token = segment.fencing_token,
+                                      .stored_size = row.stored_size,
+                                      .plain_size = row.plain_size,
+                                      .first_ms = row.first_ms,
+                                      .last_ms = row.last_ms,
+                                      .flags = row.flags,
+                                      .compress_us = chunk.times.compress_us,
+                                      .encrypt_us = chunk.times.encrypt_us,
+                                      .hash_us = chunk.times.hash_us,
+                                      .store_us = store_us,
+                                      .total_us = now_us() - began});
     ++chunks_;
     plain_bytes_ += row.plain_size;
     stored_bytes_ += row.stored_size;
@@ -195,19 +225,29 @@ json::value Processor::proof(const Id& id, std::uint64_t sequence, std::optional
   std::lock_guard lock(s->mutex);
   std::uint64_t n = size.value_or(s->tree.size());
   if (n > s->tree.size()) throw Error(ErrorKind::invalid, "size_beyond_tree", fmt::format("the tree has {} leaves", s->tree.size()));
-  if (sequence >= n) throw Error(ErrorKind::not_found, "chunk_not_found", fmt::format("chunk {} is not among the first {} leaves", sequence, n));
+  if (sequence >= n)
+    throw Error(ErrorKind::not_found, "chunk_not_found", fmt::format("chunk {} is not among the first {} leaves", sequence, n));
   auto data = leaf_data(documents_, id, sequence);
   if (!data) throw Error(ErrorKind::corrupt, "leaf_missing", fmt::format("leaf {} of session {} is missing", sequence, id.text()));
-  return json::object{{"index", sequence}, {"size", n}, {"leaf", to_hex(*data)}, {"leaf_hash", to_hex(s->tree.leaf(sequence))},
-                      {"root", to_hex(s->tree.root_at(n))}, {"proof", hex_list(s->tree.inclusion(sequence, n))}, {"checkpoint", s->checkpoint}};
+  return json::object{{"index", sequence},
+                      {"size", n},
+                      {"leaf", to_hex(*data)},
+                      {"leaf_hash", to_hex(s->tree.leaf(sequence))},
+                      {"root", to_hex(s->tree.root_at(n))},
+                      {"proof", hex_list(s->tree.inclusion(sequence, n))},
+                      {"checkpoint", s->checkpoint}};
 }
 
 json::value Processor::consistency(const Id& id, std::uint64_t from, std::optional<std::uint64_t> to) {
   auto s = find(id);
   std::lock_guard lock(s->mutex);
   std::uint64_t n = to.value_or(s->tree.size());
-  if (n > s->tree.size() || from > n) throw Error(ErrorKind::invalid, "size_beyond_tree", fmt::format("sizes must be from <= to <= {}", s->tree.size()));
-  return json::object{{"from", from}, {"to", n}, {"root_from", to_hex(s->tree.root_at(from))}, {"root_to", to_hex(s->tree.root_at(n))},
+  if (n > s->tree.size() || from > n)
+    throw Error(ErrorKind::invalid, "size_beyond_tree", fmt::format("sizes must be from <= to <= {}", s->tree.size()));
+  return json::object{{"from", from},
+                      {"to", n},
+                      {"root_from", to_hex(s->tree.root_at(from))},
+                      {"root_to", to_hex(s->tree.root_at(n))},
                       {"proof", hex_list(s->tree.consistency(from, n))}};
 }
 

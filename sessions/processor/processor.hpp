@@ -20,9 +20,9 @@ namespace lucid::processor {
 
 // What the processor asks of other services. Each may throw lucid::Error.
 struct Outside {
-  std::function<contracts::RecordingPlan(const Id&)> plan;                                                // pipeline
-  std::function<std::uint64_t(const Id&, std::uint64_t sequence, std::uint64_t token)> begin;             // pipeline
-  std::function<void(const Id&, const contracts::Commit&)> commit;                                        // pipeline
+  std::function<contracts::RecordingPlan(const Id&)> plan;                                     // pipeline
+  std::function<std::uint64_t(const Id&, std::uint64_t sequence, std::uint64_t token)> begin;  // pipeline
+  std::function<void(const Id&, const contracts::Commit&)> commit;                             // pipeline
   std::function<void(const Id&, std::uint64_t sequence, const std::string& stage, const std::string& reason)> failure;
   std::function<contracts::StorageClient::Put(const Id&, std::uint64_t sequence, ByteView stored)> put_chunk;
   std::function<std::vector<contracts::ChunkRow>(const Id&, std::uint64_t from, std::size_t limit)> rows;
@@ -47,11 +47,13 @@ class Processor {
   contracts::ProcessorClient::Final finish(const Id& session);
   void remove(const Id& session);
 
-  struct Totals { std::uint64_t chunks = 0, plain_bytes = 0, stored_bytes = 0, failures = 0; };
+  struct Totals {
+    std::uint64_t chunks = 0, plain_bytes = 0, stored_bytes = 0, failures = 0;
+  };
   Totals totals() const;
 
  private:
-  std::shared_ptr<Session> find(const Id& id);             // Error{not_found, "session_not_found"}
+  std::shared_ptr<Session> find(const Id& id);  // Error{not_found, "session_not_found"}
   std::shared_ptr<Session> find_or_begin(const Id& id);
   contracts::Committed already_committed(Session& s, const recording::OpenedSegment& segment, std::uint64_t expected);
   void ensure_epoch(Session& s);
@@ -66,7 +68,7 @@ class Processor {
   crypto::SigningKey checkpoint_key_;
   crypto::BoxPublicKey playback_;
   Outside outside_;
-  std::mutex mutex_;                                       // guards sessions_
+  std::mutex mutex_;  // guards sessions_
   std::unordered_map<Id, std::shared_ptr<Session>> sessions_;
   std::atomic<std::uint64_t> chunks_{0}, plain_bytes_{0}, stored_bytes_{0}, failures_{0};
 };

@@ -26,7 +26,7 @@ struct Harness {
 
   std::map<std::uint64_t, Bytes> stored;
   std::string manifest;
-  std::uint64_t told = 0;                       // chunks the pipeline knows of
+  std::uint64_t told = 0;  // chunks the pipeline knows of
   std::uint64_t valid_token = 5;
   std::function<void()> after_store = [] {};
   std::function<void()> before_commit = [] {};
@@ -35,46 +35,74 @@ struct Harness {
   Harness() { restart(); }
   void restart() {
     processor.reset();
-    processor = std::make_unique<Processor>(
-        Config{.node = "test"}, *documents, clock, random, crypto::BoxKey(spool_key.secret().clone()), *crypto::SigningKey::parse(signing.text()), playback.public_key(),
-        Outside{.plan =
-                    [this](const Id& id) {
-                      if (id != session) throw Error(ErrorKind::not_found, "recording_not_found", "none");
-                      return contracts::RecordingPlan{.session = id, .name = "n", .target = {":1", ""}, .options = {}, .recipients = {auditor.public_key().text()}, .started_wall_ms = 42};
-                    },
-                .begin =
-                    [this](const Id&, std::uint64_t, std::uint64_t token) {
-                      if (token != valid_token) throw Error(ErrorKind::conflict, "lease_lost", "lost");
-                      return told;
-                    },
-                .commit =
-                    [this](const Id&, const contracts::Commit& commit) {
-                      before_commit();
-                      if (commit.sequence == told) ++told;
-                    },
-                .failure = [](const Id&, std::uint64_t, const std::string&, const std::string&) {},
-                .put_chunk =
-                    [this](const Id&, std::uint64_t sequence, ByteView bytes) {
-                      bool created = stored.emplace(sequence, Bytes(bytes.begin(), bytes.end())).second;
-                      after_store();
-                      return contracts::StorageClient::Put{row(sequence), created};
-                    },
-                .rows = [this](const Id&, std::uint64_t from, std::size_t) { return std::vector{row(from)}; },
-                .put_manifest = [this](const Id&, std::string_view text) { manifest = text; }});
+    processor =
+        std::make_unique<Processor>(Config{.node = "test"}, *documents, clock, random, crypto::BoxKey(spool_key.secret().clone()),
+                                    *crypto::SigningKey::parse(signing.text()), playback.public_key(),
+                                    Outside{.plan =
+                                                [this](const Id& id) {
+                                                  if (id != session) throw Error(ErrorKind::not_found, "recording_not_found", "none");
+                                                  return contracts::RecordingPlan{.session = id,
+                                                                                  .name = "n",
+                                                                                  .target = {":1", ""},
+                                                                                  .options = {},
+                                                                                  .recipients = {auditor.public_key().text()},
+                                                                                  .started_wall_ms = 42};
+                                                },
+                                            .begin =
+                                                [this](const Id&, std::uint64_t, std::uint64_t token) {
+                                                  if (token != valid_token) throw Error(ErrorKind::conflict, "lease_lost", "lost");
+                                                  return told;
+                                                },
+                                            .commit =
+                                                [this](const Id&, const contracts::Commit& commit) {
+                                                  before_commit();
+                                                  if (commit.sequence == told) ++told;
+                                                },
+                                            .failure = [](const Id&, std::uint64_t, const std::string&, const std::string&) {},
+                                            .put_chunk =
+                                                [this](const Id&, std::uint64_t sequence, ByteView bytes) {
+                                                  bool created = stored.emplace(sequence, Bytes(bytes.begin(), bytes.end())).second;
+                                                  after_store();
+                                                  return contracts::StorageClient::Put{row(sequence), created};
+                                                },
+                                            .rows = [this](const Id&, std::uint64_t from, std::size_t) { return std::vector{row(from)}; },
+                                            .put_manifest = [this](const Id&, std::string_view text) { manifest = text; }});
   }
   contracts::ChunkRow row(std::uint64_t sequence) {
     const Bytes& bytes = stored.at(sequence);
     auto h = recording::parse_chunk_header(bytes).value();
-    return {.sequence = sequence, .blake3 = crypto::blake3(bytes), .stored_size = static_cast<std::uint32_t>(bytes.size()), .plain_size = h.plain_size, .key_epoch = h.key_epoch,
-            .first_ms = h.first_ms, .last_ms = h.last_ms, .flags = h.flags};
+    return {.sequence = sequence,
+            .blake3 = crypto::blake3(bytes),
+            .stored_size = static_cast<std::uint32_t>(bytes.size()),
+            .plain_size = h.plain_size,
+            .key_epoch = h.key_epoch,
+            .first_ms = h.first_ms,
+            .last_ms = h.last_ms,
+            .flags = h.flags};
   }
   std::string records(std::uint64_t sequence) { return "records of segment " + std::to_string(sequence); }
   Bytes segment(std::uint64_t sequence, bool closed = true, std::uint64_t token = 5) {
     Bytes body = sealer.header();
     std::string text = records(sequence);
     std::int64_t ms = static_cast<std::int64_t>(sequence) * 1000;
-    sealer.seal({.session = session, .sequence = sequence, .index = 0, .last = false, .flags = 0, .first_ms = ms, .last_ms = ms + 1, .fencing_token = token}, as_bytes(text).first(10), body);
-    sealer.seal({.session = session, .sequence = sequence, .index = 1, .last = closed, .flags = 0, .first_ms = ms + 2, .last_ms = ms + 3, .fencing_token = token}, as_bytes(text).subspan(10), body);
+    sealer.seal({.session = session,
+                 .sequence = sequence,
+                 .index = 0,
+                 .last = false,
+                 .flags = 0,
+                 .first_ms = ms,
+                 .last_ms = ms + 1,
+                 .fencing_token = token},
+                as_bytes(text).first(10), body);
+    sealer.seal({.session = session,
+                 .sequence = sequence,
+                 .index = 1,
+                 .last = closed,
+                 .flags = 0,
+                 .first_ms = ms + 2,
+                 .last_ms = ms + 3,
+                 .fencing_token = token},
+                as_bytes(text).subspan(10), body);
     return body;
   }
   void ingest(std::uint64_t sequence) { processor->ingest(segment(sequence), contracts::SegmentPart::closed); }
@@ -99,16 +127,15 @@ struct Harness {
     EXPECT_EQ(checkpoint->origin, "lucid/test/session/" + session.text());
     evidence::Tree tree;
     for (std::uint64_t i = 0; i < count; ++i)
-      tree.append(evidence::leaf_hash(recording::encode_leaf(recording::leaf_of(recording::parse_chunk_header(stored.at(i)).value(), crypto::blake3(stored.at(i))))));
+      tree.append(evidence::leaf_hash(
+          recording::encode_leaf(recording::leaf_of(recording::parse_chunk_header(stored.at(i)).value(), crypto::blake3(stored.at(i))))));
     EXPECT_EQ(checkpoint->root, tree.root());
   }
   std::string code_of(const Bytes& body, contracts::SegmentPart part = contracts::SegmentPart::closed) {
     try {
       processor->ingest(body, part);
       return "taken";
-    } catch (const Error& e) {
-      return e.code();
-    }
+    } catch (const Error& e) { return e.code(); }
   }
 };
 
@@ -149,7 +176,7 @@ TEST(Processor, ACrashAfterStoringIsRepairedBySendingAgain) {
   h.after_store = [] { throw Error(ErrorKind::unavailable, "unreachable", "died"); };
   EXPECT_EQ(h.code_of(h.segment(1)), "unreachable");
   h.after_store = [] {};
-  h.restart();                                   // the chunk in storage is of an epoch whose key is gone from memory
+  h.restart();  // the chunk in storage is of an epoch whose key is gone from memory
   h.ingest(1);
   h.ingest(2);
   h.expect_playable(3, h.playback);
@@ -184,7 +211,7 @@ TEST(Processor, RefusesWhatIsNotTheNextWholeUnalteredSegmentOfTheLeaseHolder) {
   EXPECT_NE(h.code_of({}), "taken");
   Bytes foreign = recording::SpoolSealer(h.auditor.public_key(), h.random).header();
   EXPECT_EQ(h.code_of(foreign), "spool_key");
-  h.stored[1] = h.stored[0];                     // storage holds something else under that number
+  h.stored[1] = h.stored[0];  // storage holds something else under that number
   EXPECT_EQ(h.code_of(h.segment(1)), "sequence_taken");
   EXPECT_EQ(h.told, 1u);
   h.expect_signed(1);

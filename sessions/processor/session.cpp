@@ -35,7 +35,9 @@ std::shared_ptr<Session> load_session(store::Documents& documents, const Id& id)
       bool end = in.boolean("end");
       if (!in.ok()) throw Error(ErrorKind::corrupt, "leaf_document", "processor.db: " + std::string(in.error("leaf " + d.key).what()));
       if (d.key != leaf_key(id, session->tree.size()))
-        throw Error(ErrorKind::corrupt, "leaf_missing", fmt::format("processor.db: leaf {} of session {} is missing; restore the file from a backup", session->tree.size(), id.text()));
+        throw Error(
+            ErrorKind::corrupt, "leaf_missing",
+            fmt::format("processor.db: leaf {} of session {} is missing; restore the file from a backup", session->tree.size(), id.text()));
       session->tree.append(evidence::leaf_hash(*data));
       session->checkpoint = std::move(checkpoint);
       session->ended = end;
@@ -46,7 +48,8 @@ std::shared_ptr<Session> load_session(store::Documents& documents, const Id& id)
   if (!session->checkpoint.empty()) {
     auto checkpoint = evidence::parse_checkpoint(session->checkpoint);
     if (!checkpoint || checkpoint->size != session->tree.size() || checkpoint->root != session->tree.root())
-      throw Error(ErrorKind::corrupt, "leaf_altered", "processor.db: the leaves of session " + id.text() + " do not lead to the checkpoint signed over them");
+      throw Error(ErrorKind::corrupt, "leaf_altered",
+                  "processor.db: the leaves of session " + id.text() + " do not lead to the checkpoint signed over them");
   }
   return session;
 }
@@ -58,10 +61,12 @@ void save_manifest(store::Documents& documents, const recording::Manifest& manif
 void append_leaf(store::Documents& documents, Session& session, const recording::Leaf& leaf, const crypto::SigningKey& key) {
   Bytes data = recording::encode_leaf(leaf);
   session.tree.append(evidence::leaf_hash(data));
-  std::string checkpoint = evidence::sign_checkpoint({.origin = recording::origin_of(session.manifest), .size = session.tree.size(), .root = session.tree.root(), .extensions = {}}, key);
+  std::string checkpoint = evidence::sign_checkpoint(
+      {.origin = recording::origin_of(session.manifest), .size = session.tree.size(), .root = session.tree.root(), .extensions = {}}, key);
   bool end = (leaf.flags & recording::kEnd) != 0;
   try {
-    documents.put(kLeaves, leaf_key(leaf.session, leaf.sequence), json::serialize(json::object{{"leaf", to_hex(data)}, {"checkpoint", checkpoint}, {"end", end}}));
+    documents.put(kLeaves, leaf_key(leaf.session, leaf.sequence),
+                  json::serialize(json::object{{"leaf", to_hex(data)}, {"checkpoint", checkpoint}, {"end", end}}));
   } catch (...) {
     session.tree.truncate(session.tree.size() - 1);
     throw;

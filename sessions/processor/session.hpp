@@ -21,9 +21,9 @@ struct Session {
   std::mutex mutex;
   recording::Manifest manifest;
   evidence::Tree tree;
-  std::string checkpoint;                          // signed note over the whole tree; empty while the tree is empty
-  bool ended = false;                              // the last leaf carries the end flag
-  std::optional<recording::Ratchet> ratchet;       // of manifest.epochs.back(), once started by this process
+  std::string checkpoint;                     // signed note over the whole tree; empty while the tree is empty
+  bool ended = false;                         // the last leaf carries the end flag
+  std::optional<recording::Ratchet> ratchet;  // of manifest.epochs.back(), once started by this process
   std::int64_t last_used_ms = 0;
 };
 

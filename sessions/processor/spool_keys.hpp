@@ -18,10 +18,13 @@ class SpoolKeys {
   crypto::Secret32 open(const recording::SpoolHeader& header);
 
  private:
-  struct Entry { recording::SpoolHeader header; crypto::Secret32 key; };
+  struct Entry {
+    recording::SpoolHeader header;
+    crypto::Secret32 key;
+  };
   crypto::BoxKey own_;
   std::mutex mutex_;
-  std::list<Entry> recent_;          // most recently used first
+  std::list<Entry> recent_;  // most recently used first
 };
 
 }  // namespace lucid::processor

@@ -5,8 +5,10 @@ namespace lucid::recorder {
 void declare(runtime::Settings& settings) {
   using runtime::integer_between;
   settings.declare({"session-recorder.memory_limit_mb", "RECORDER_MEMORY_LIMIT_MB", "64",
-                    "Memory for sealed batches that a full disk does not take; beyond it capture is suspended.", integer_between(1, 65536)});
-  settings.declare({"session-recorder.spool_file_mb", "RECORDER_SPOOL_FILE_MB", "64", "Size at which a new spool file is begun.", integer_between(1, 4096)});
+                    "Memory for sealed batches that a full disk does not take; beyond it capture is suspended.",
+                    integer_between(1, 65536)});
+  settings.declare({"session-recorder.spool_file_mb", "RECORDER_SPOOL_FILE_MB", "64", "Size at which a new spool file is begun.",
+                    integer_between(1, 4096)});
   settings.declare({"session-recorder.send_threads", "RECORDER_SEND_THREADS", "2",
                     "Threads that bring segments to the chunk-processor, for all sessions together.", integer_between(1, 64)});
   settings.declare({"session-recorder.backlog_alarm_seconds", "RECORDER_BACKLOG_ALARM_SECONDS", "60",

@@ -10,12 +10,12 @@
 namespace lucid::recorder {
 
 struct RecorderConfig {
-  std::string directory;                     // DATA/recorder
-  SpoolConfig spool;                         // its directory is set from the above
+  std::string directory;  // DATA/recorder
+  SpoolConfig spool;      // its directory is set from the above
   SenderConfig sender;
   std::chrono::milliseconds heartbeat{1'000};
-  std::int64_t reopen_ms = 5'000;            // how long a display is waited for after a restart
-  std::int64_t backlog_alarm_ms = 60'000;    // a segment waiting longer makes the service unhealthy
+  std::int64_t reopen_ms = 5'000;          // how long a display is waited for after a restart
+  std::int64_t backlog_alarm_ms = 60'000;  // a segment waiting longer makes the service unhealthy
 };
 
 void declare(runtime::Settings& settings);

@@ -30,7 +30,10 @@ std::vector<PixelView> views_into(const desktop::GrabResult& whole, const std::v
   for (const Rect& area : areas)
     for (const PixelView& view : whole.areas)
       if (Rect part = intersect(area, view.area); !part.empty())
-        views.push_back({part, view.pixels + static_cast<std::size_t>(part.y - view.area.y) * view.stride + static_cast<std::size_t>(part.x - view.area.x), view.stride});
+        views.push_back(
+            {part,
+             view.pixels + static_cast<std::size_t>(part.y - view.area.y) * view.stride + static_cast<std::size_t>(part.x - view.area.x),
+             view.stride});
   return views;
 }
 
@@ -92,7 +95,8 @@ void DisplayRecorder::renew_picture() { post(Command::renew); }
 
 void DisplayRecorder::space_returned() {
   std::uint64_t one = 1;
-  if (::write(wake_.fd(), &one, sizeof one) < 0 && errno != EAGAIN) log_.error("wake the capture thread failed", {{"errno", std::to_string(errno)}});
+  if (::write(wake_.fd(), &one, sizeof one) < 0 && errno != EAGAIN)
+    log_.error("wake the capture thread failed", {{"errno", std::to_string(errno)}});
 }
 
 void DisplayRecorder::run() {
@@ -170,7 +174,8 @@ void DisplayRecorder::start_capture() {
   }
   if (paused_) return;
   frame(now(), true);
-  if (display_->lost()) throw Error(ErrorKind::unavailable, "display_unavailable", "display " + job_.plan.target.display + " went away before its first frame");
+  if (display_->lost())
+    throw Error(ErrorKind::unavailable, "display_unavailable", "display " + job_.plan.target.display + " went away before its first frame");
   // Fail-closed: nobody is told that a recording runs whose first frame is not on disk.
   if (job_.must_begin && (!builder_.flush() || spool_.problem())) throw no_room();
 }
@@ -229,9 +234,7 @@ bool DisplayRecorder::handle_requests() {
     try {
       handle(request);
       request.done.set_value();
-    } catch (const Error&) {
-      request.done.set_exception(std::current_exception());
-    }
+    } catch (const Error&) { request.done.set_exception(std::current_exception()); }
   }
 }
 
@@ -252,7 +255,7 @@ void DisplayRecorder::handle(Request& request) {
       if (!display_) throw Error(ErrorKind::unavailable, "display_unavailable", "display " + job_.plan.target.display + " is not open yet");
       if (starved_) throw no_room();
       display_->process_events();
-      take_events(true);                     // what happened during the pause is not recorded
+      take_events(true);  // what happened during the pause is not recorded
       paused_ = false;
       builder_.add({session_ms(), rec::Pause{false}}, now());
       encoder_.restart();
@@ -261,7 +264,7 @@ void DisplayRecorder::handle(Request& request) {
       return;
     case Command::stop:
       if (!ending_) finish(rec::EndReason::stopped, "");
-      if (ending_) throw no_room();          // capture has ended; the end record follows when there is room
+      if (ending_) throw no_room();  // capture has ended; the end record follows when there is room
       return;
     case Command::halt:
       if (!ending_) {

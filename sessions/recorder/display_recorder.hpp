@@ -32,14 +32,18 @@ struct CaptureJob {
   contracts::RecordingPlan plan;
   std::uint64_t fencing_token = 0;
   std::uint64_t next_sequence = 0;
-  std::int64_t started_steady_ms = 0;        // Clock::steady_ms() of session millisecond 0
+  std::int64_t started_steady_ms = 0;  // Clock::steady_ms() of session millisecond 0
   // Taken up again: nothing is known from this session millisecond on.
-  struct Resumed { std::int64_t from_ms = 0; recording::GapReason reason = recording::GapReason::recorder_restart; std::string detail; };
+  struct Resumed {
+    std::int64_t from_ms = 0;
+    recording::GapReason reason = recording::GapReason::recorder_restart;
+    std::string detail;
+  };
   std::optional<Resumed> resumed;
-  bool must_begin = true;                    // someone waits in begin_wait(): no first frame is an error, not an end record
-  bool paused = false;                       // begin paused (it was, before a restart)
-  bool only_end = false;                     // it was being stopped: write the end record, capture nothing
-  std::int64_t open_for_ms = 0;              // how long to retry opening the display
+  bool must_begin = true;        // someone waits in begin_wait(): no first frame is an error, not an end record
+  bool paused = false;           // begin paused (it was, before a restart)
+  bool only_end = false;         // it was being stopped: write the end record, capture nothing
+  std::int64_t open_for_ms = 0;  // how long to retry opening the display
 };
 
 class DisplayRecorder {
@@ -47,7 +51,7 @@ class DisplayRecorder {
   // Called on the capture thread, without locks.
   struct Hooks {
     std::function<void(const SegmentPtr&)> closed;
-    std::function<void(recording::EndReason, const std::string& detail)> ended;      // the end record is in the spool
+    std::function<void(recording::EndReason, const std::string& detail)> ended;  // the end record is in the spool
     std::function<void(const std::string& event, const std::string& detail)> report;
   };
   DisplayRecorder(CaptureJob job, Spool& spool, const Clock& clock, RecorderMetrics& metrics, runtime::Log log, Hooks hooks);
@@ -69,12 +73,16 @@ class DisplayRecorder {
   void space_returned();
 
   std::uint64_t frames() const { return frames_; }
-  std::uint64_t next_sequence() const { return next_sequence_; }   // after the last closed segment
-  bool starved() const { return starved_; }  // capture is suspended because the disk is full
+  std::uint64_t next_sequence() const { return next_sequence_; }  // after the last closed segment
+  bool starved() const { return starved_; }                       // capture is suspended because the disk is full
 
  private:
   enum class Command { pause, resume, stop, abandon, halt, renew, adopt };
-  struct Request { Command command; std::uint64_t token = 0; std::promise<void> done; };
+  struct Request {
+    Command command;
+    std::uint64_t token = 0;
+    std::promise<void> done;
+  };
   std::future<void> post(Command command, std::uint64_t token = 0);
   void run();
   bool open_display();
@@ -106,7 +114,7 @@ class DisplayRecorder {
   const std::int64_t frame_interval_ms_;
   std::int64_t next_frame_at_ = 0;
   bool paused_ = false, done_ = false, framed_ = false, last_was_deferred_ = false, picture_due_ = false, sized_ = false;
-  std::optional<std::pair<recording::EndReason, std::string>> ending_;   // the end record waits for room
+  std::optional<std::pair<recording::EndReason, std::string>> ending_;  // the end record waits for room
   std::optional<recording::Record> cursor_shape_, cursor_position_;
   Bytes scratch_;
 
@@ -115,10 +123,10 @@ class DisplayRecorder {
   std::atomic<std::uint64_t> frames_{0};
   std::atomic<std::uint64_t> next_sequence_;
   std::atomic<bool> starved_{false};
-  File wake_;                                // eventfd
+  File wake_;  // eventfd
   std::mutex mutex_;
   std::deque<Request> requests_;
-  bool gone_ = false;                        // the thread takes no more requests
+  bool gone_ = false;  // the thread takes no more requests
   std::thread thread_;
 };
 

@@ -23,10 +23,11 @@ inline constexpr const char* kHolder = "session-recorder";
 class Herald {
  public:
   struct Hooks {
-    std::function<std::vector<contracts::Beat>()> beats;       // empty: nothing to tell
+    std::function<std::vector<contracts::Beat>()> beats;  // empty: nothing to tell
     std::function<void(const contracts::BeatAnswer&)> answered;
   };
-  Herald(std::shared_ptr<net::Client> pipeline, runtime::Log log, Hooks hooks, std::chrono::milliseconds interval = std::chrono::seconds(1));
+  Herald(std::shared_ptr<net::Client> pipeline, runtime::Log log, Hooks hooks,
+         std::chrono::milliseconds interval = std::chrono::seconds(1));
   ~Herald();
 
   void report(const Id& session, std::string event, std::string detail);
@@ -34,7 +35,10 @@ class Herald {
   void wake();
 
  private:
-  struct Report { Id session; std::string event, detail; };
+  struct Report {
+    Id session;
+    std::string event, detail;
+  };
   void work();
   bool tell_reports();
 

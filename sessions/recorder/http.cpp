@@ -23,11 +23,13 @@ net::Router routes(std::function<Recorder&()> recorder) {
     FieldReader in(body);
     constexpr std::int64_t kMax = std::int64_t{1} << 53;
     const json::value* plan = in.raw("plan");
-    contracts::Granted granted{static_cast<std::uint64_t>(in.integer("fencing_token", 0, kMax)), static_cast<std::uint64_t>(in.integer("next_sequence", 0, kMax))};
+    contracts::Granted granted{static_cast<std::uint64_t>(in.integer("fencing_token", 0, kMax)),
+                               static_cast<std::uint64_t>(in.integer("next_sequence", 0, kMax))};
     if (plan == nullptr) in.refuse("plan", "is missing");
     in.finish();
     contracts::Started started = recorder().start(contracts::read_recording_plan(*plan), granted);
-    return net::Response::json(200, json::object{{"started_wall_ms", started.started_wall_ms}, {"started_steady_ms", started.started_steady_ms}});
+    return net::Response::json(
+        200, json::object{{"started_wall_ms", started.started_wall_ms}, {"started_steady_ms", started.started_steady_ms}});
   });
   auto act = [&](const char* action, void (Recorder::*method)(const Id&)) {
     router.add(net::Method::post, std::string("/api/v1/recordings/{id}/") + action, [recorder, method](net::Request& request) {

@@ -34,7 +34,8 @@ class SpoolKeySource {
       context_.files.replace_file(kept_, as_bytes(text));
       return *key;
     } catch (const Error& e) {
-      throw Error(ErrorKind::unavailable, "no_spool_key", std::string("nothing can be recorded without the chunk-processor's public key: ") + e.what());
+      throw Error(ErrorKind::unavailable, "no_spool_key",
+                  std::string("nothing can be recorded without the chunk-processor's public key: ") + e.what());
     }
   }
 
@@ -47,7 +48,7 @@ class Service final : public runtime::RunningService {
  public:
   explicit Service(const runtime::Context& context) : context_(context) {
     try {
-      recorder();                            // takes up what a restart interrupted, at once
+      recorder();  // takes up what a restart interrupted, at once
     } catch (const Error& e) {
       if (e.code() != "no_spool_key") throw;
       runtime::Log(kName).warn("not ready to record yet", {{"reason", e.what()}});
@@ -62,7 +63,8 @@ class Service final : public runtime::RunningService {
                                     return ((*recorder_).*problem)();
                                   }};
     };
-    front.health = {check("spool", &Recorder::spool_problem), check("backlog", &Recorder::backlog_problem), check("displays", &Recorder::display_problem)};
+    front.health = {check("spool", &Recorder::spool_problem), check("backlog", &Recorder::backlog_problem),
+                    check("displays", &Recorder::display_problem)};
     server_ = runtime::serve_http(context, std::move(front));
   }
   ~Service() override {
@@ -79,8 +81,13 @@ class Service final : public runtime::RunningService {
   Recorder& recorder() {
     std::lock_guard lock(mutex_);
     if (!recorder_) {
-      RecorderParts parts{context_.files, context_.clock, context_.random, context_.metrics, SpoolKeySource(context_).get(),
-                          context_.client_for("chunk-processor", kName), context_.client_for("session-pipeline", kName)};
+      RecorderParts parts{context_.files,
+                          context_.clock,
+                          context_.random,
+                          context_.metrics,
+                          SpoolKeySource(context_).get(),
+                          context_.client_for("chunk-processor", kName),
+                          context_.client_for("session-pipeline", kName)};
       recorder_ = std::make_unique<Recorder>(config_from(context_.settings, context_.data_dir), std::move(parts));
     }
     return *recorder_;

@@ -30,7 +30,10 @@ const char* state_name(Phase phase) {
 }  // namespace
 
 Recorder::Recorder(RecorderConfig config, RecorderParts parts)
-    : config_(std::move(config)), parts_(std::move(parts)), metrics_(parts_.metrics), states_(config_.directory + "/sessions", parts_.files, log_) {
+    : config_(std::move(config)),
+      parts_(std::move(parts)),
+      metrics_(parts_.metrics),
+      states_(config_.directory + "/sessions", parts_.files, log_) {
   config_.spool.directory = config_.directory + "/spool";
   spool_ = std::make_unique<Spool>(config_.spool, parts_.files, parts_.random, parts_.spool_key, log_,
                                    Spool::Hooks{[this](bool full) {
@@ -60,15 +63,17 @@ Recorder::Recorder(RecorderConfig config, RecorderParts parts)
     save(entry);
   };
   sender_ = std::make_unique<Sender>(config_.sender, parts_.processor, *spool_, log_, std::move(hooks));
-  herald_ = std::make_unique<Herald>(parts_.pipeline, log_,
-                                     Herald::Hooks{[this] { return beats(); },
-                                                   [this](const contracts::BeatAnswer& answer) {
-                                                     for (const auto* ids : {&answer.lost, &answer.unknown})
-                                                       for (const Id& id : *ids)
-                                                         if (auto at = beaten_.find(id); at != beaten_.end())
-                                                           lost(id, at->second, ids == &answer.lost ? "the pipeline gave it to another recorder" : "the pipeline does not know it");
-                                                   }},
-                                     config_.heartbeat);
+  herald_ = std::make_unique<Herald>(
+      parts_.pipeline, log_,
+      Herald::Hooks{[this] { return beats(); },
+                    [this](const contracts::BeatAnswer& answer) {
+                      for (const auto* ids : {&answer.lost, &answer.unknown})
+                        for (const Id& id : *ids)
+                          if (auto at = beaten_.find(id); at != beaten_.end())
+                            lost(id, at->second,
+                                 ids == &answer.lost ? "the pipeline gave it to another recorder" : "the pipeline does not know it");
+                    }},
+      config_.heartbeat);
   recover();
   herald_->wake();
 }
@@ -79,13 +84,11 @@ Recorder::~Recorder() {
     std::lock_guard lock(mutex_);
     for (auto& [id, entry] : entries_) captures.push_back(std::move(entry->capture));
   }
-  captures.clear();                          // each flushes into the spool and the sender's queue
+  captures.clear();  // each flushes into the spool and the sender's queue
   herald_.reset();
   try {
     save_bounds();
-  } catch (const Error& e) {
-    log_.warn("state of recordings not saved at the end", {{"reason", e.what()}});
-  }
+  } catch (const Error& e) { log_.warn("state of recordings not saved at the end", {{"reason", e.what()}}); }
   sender_.reset();
   spool_.reset();
 }
@@ -166,7 +169,7 @@ Recorder::Claim Recorder::claim(const contracts::RecordingPlan& plan, const cont
       std::lock_guard lock(mutex_);
       const EntryPtr& entry = claimed.entry;
       auto at = entries_.find(plan.session);
-      if (at == entries_.end() || at->second != entry) continue;   // it failed or ended while we waited
+      if (at == entries_.end() || at->second != entry) continue;  // it failed or ended while we waited
       Phase phase = entry->state.phase;
       if (entry->state.fencing_token == granted.fencing_token && phase != Phase::lost) {
         if (!entry->capture || phase == Phase::stopping) throw not_recording(plan.session);
@@ -222,7 +225,8 @@ contracts::Started Recorder::begin(const EntryPtr& entry, const contracts::Grant
   if (granted.next_sequence > 0) {
     // Recorded before, by us or by another recorder. Where nothing is known of its end the gap has no length.
     std::int64_t now_ms = std::max<std::int64_t>(steady - job.started_steady_ms, 0);
-    job.resumed = CaptureJob::Resumed{last_ms >= 0 ? std::min(last_ms, now_ms) : now_ms, recording::GapReason::other, "taken up under a new lease"};
+    job.resumed =
+        CaptureJob::Resumed{last_ms >= 0 ? std::min(last_ms, now_ms) : now_ms, recording::GapReason::other, "taken up under a new lease"};
   }
   capture(entry, std::move(job))->begin_wait();
   herald_->wake();
@@ -259,9 +263,9 @@ void Recorder::stop(const Id& session) {
     std::lock_guard lock(mutex_);
     if (entry->state.phase == Phase::lost) throw not_recording(session);
     capture = entry->capture;
-    if (!capture) return;                    // it has ended; its segments drain
+    if (!capture) return;  // it has ended; its segments drain
   }
-  set_phase(entry, Phase::stopping);         // first: a crash from here on must not go on recording
+  set_phase(entry, Phase::stopping);  // first: a crash from here on must not go on recording
   try {
     capture->stop();
   } catch (const Error& e) {
@@ -383,9 +387,7 @@ void Recorder::ended(const Id& session, recording::EndReason reason, const std::
   }
   try {
     set_phase(entry, Phase::stopping);
-  } catch (const Error& e) {
-    log_.warn("the end of capture could not be noted", {{"session_id", session.text()}, {"reason", e.what()}});
-  }
+  } catch (const Error& e) { log_.warn("the end of capture could not be noted", {{"session_id", session.text()}, {"reason", e.what()}}); }
 }
 
 // ---- what others see -----------------------------------------------------------------------------------------------
@@ -428,7 +430,8 @@ void Recorder::update_gauges() {
 std::optional<std::string> Recorder::backlog_problem() const {
   std::int64_t waiting = sender_->waiting_ms();
   if (waiting < config_.backlog_alarm_ms) return std::nullopt;
-  return fmt::format("{} segments wait for the chunk-processor, the oldest for {} s; they are kept in the spool", sender_->backlog(), waiting / 1000);
+  return fmt::format("{} segments wait for the chunk-processor, the oldest for {} s; they are kept in the spool", sender_->backlog(),
+                     waiting / 1000);
 }
 
 std::optional<std::string> Recorder::display_problem() const {

@@ -32,15 +32,15 @@ struct RecorderParts {
   const Clock& clock;
   RandomSource& random;
   runtime::Metrics& metrics;
-  crypto::BoxPublicKey spool_key;            // the processor's
+  crypto::BoxPublicKey spool_key;  // the processor's
   std::shared_ptr<net::Client> processor, pipeline;
 };
 
 struct RecordingInfo {
   Id session;
-  std::string state;                         // "recording", "paused", "finishing", "lost"
+  std::string state;  // "recording", "paused", "finishing", "lost"
   std::uint64_t frames = 0, backlog = 0;
-  std::string alarm;                         // "disk_full", "spool_error", or empty
+  std::string alarm;  // "disk_full", "spool_error", or empty
   std::string display;
 };
 
@@ -63,19 +63,24 @@ class Recorder {
 
  private:
   struct Entry {
-    SessionState state;                      // guarded by mutex_
-    std::string problem;                     // why it ended against its will
-    std::mutex acting;                       // one start, pause, resume or stop at a time
-    std::shared_ptr<DisplayRecorder> capture;   // guarded by mutex_; callers keep their own reference
-    bool unsaved = false;                    // state is ahead of its file
+    SessionState state;                        // guarded by mutex_
+    std::string problem;                       // why it ended against its will
+    std::mutex acting;                         // one start, pause, resume or stop at a time
+    std::shared_ptr<DisplayRecorder> capture;  // guarded by mutex_; callers keep their own reference
+    bool unsaved = false;                      // state is ahead of its file
   };
   using EntryPtr = std::shared_ptr<Entry>;
-  EntryPtr find(const Id& session) const;    // null when absent
-  std::shared_ptr<DisplayRecorder> capture_of(const Id& session, const EntryPtr& entry) const;   // throws when there is none
+  EntryPtr find(const Id& session) const;                                                       // null when absent
+  std::shared_ptr<DisplayRecorder> capture_of(const Id& session, const EntryPtr& entry) const;  // throws when there is none
   void recover();
   void take_up(SessionState state, const std::vector<SegmentPtr>& segments);
   std::shared_ptr<DisplayRecorder> capture(const EntryPtr& entry, CaptureJob job);
-  struct Claim { EntryPtr entry; std::unique_lock<std::mutex> acting; bool running = false; std::int64_t last_ms = -1; };
+  struct Claim {
+    EntryPtr entry;
+    std::unique_lock<std::mutex> acting;
+    bool running = false;
+    std::int64_t last_ms = -1;
+  };
   Claim claim(const contracts::RecordingPlan& plan, const contracts::Granted& granted);
   contracts::Started begin(const EntryPtr& entry, const contracts::Granted& granted, std::int64_t last_ms);
   void set_phase(const EntryPtr& entry, Phase phase);
@@ -98,11 +103,11 @@ class Recorder {
   RecorderMetrics metrics_;
   SessionStates states_;
   mutable std::mutex mutex_;
-  std::mutex saving_;                        // taken before mutex_: state files are written in the order of their content
-  std::map<Id, std::uint64_t> beaten_;       // tokens of the last heartbeat; the herald's thread only
+  std::mutex saving_;                   // taken before mutex_: state files are written in the order of their content
+  std::map<Id, std::uint64_t> beaten_;  // tokens of the last heartbeat; the herald's thread only
   std::map<Id, EntryPtr> entries_;
-  std::map<Id, std::uint64_t> completed_;    // session → newest spool file when its end was committed
-  std::unique_ptr<Spool> spool_;             // in this order: each uses those before it
+  std::map<Id, std::uint64_t> completed_;  // session → newest spool file when its end was committed
+  std::unique_ptr<Spool> spool_;           // in this order: each uses those before it
   std::unique_ptr<Sender> sender_;
   std::unique_ptr<Herald> herald_;
 };

@@ -12,8 +12,10 @@ void Recorder::recover() {
     const Id session = state.plan.session;
     std::vector<SegmentPtr> segments;
     if (auto node = by_session.extract(session)) segments = std::move(node.mapped());
-    if (state.phase == Phase::completed && !segments.empty()) completed_[session] = spool_->newest_file();
-    else if (state.phase == Phase::completed || state.phase == Phase::lost) states_.remove(session);
+    if (state.phase == Phase::completed && !segments.empty())
+      completed_[session] = spool_->newest_file();
+    else if (state.phase == Phase::completed || state.phase == Phase::lost)
+      states_.remove(session);
     if (state.phase == Phase::completed || state.phase == Phase::lost) {
       for (SegmentPtr& segment : segments) spool_->release(*segment);
       continue;
@@ -62,8 +64,10 @@ void Recorder::take_up(SessionState state, const std::vector<SegmentPtr>& segmen
   }
   // Before capture begins: a session's segments are sent in the order in which they are queued.
   for (const SegmentPtr& segment : segments) {
-    if (segment->sequence < committed_below) spool_->release(*segment);
-    else sender_->enqueue(segment);
+    if (segment->sequence < committed_below)
+      spool_->release(*segment);
+    else
+      sender_->enqueue(segment);
   }
   if (!ended) capture(entry, std::move(job));
   log_.info(ended ? "finishing a recording after a restart" : "recording taken up again after a restart",

@@ -42,7 +42,8 @@ void SegmentBuilder::add_stream(ByteView records, std::int64_t now) {
   std::size_t from = 0;
   for (;;) {
     auto record = reader.next();
-    if (!record) throw Error(ErrorKind::internal, std::string("the frame encoder wrote records that cannot be read: ") + record.error().what());
+    if (!record)
+      throw Error(ErrorKind::internal, std::string("the frame encoder wrote records that cannot be read: ") + record.error().what());
     if (!*record) break;
     append(records.subspan(from, reader.position() - from), **record, now);
     from = reader.position();
@@ -57,7 +58,7 @@ void SegmentBuilder::append(ByteView bytes, const rec::Record& record, std::int6
     rec::append(one, {0, rec::Pause{}});
     two = one;
     rec::append(two, {0, rec::Pause{}});
-    return 2 * one.size() - two.size();      // the second record comes without one
+    return 2 * one.size() - two.size();  // the second record comes without one
   }();
   static const Bytes kVersion = [] {
     Bytes one;

@@ -44,11 +44,11 @@ class SegmentBuilder {
   bool blocked() const { return blocked_; }
   // Offers the kept batch again.
   bool retry();
-  void set_fencing_token(std::uint64_t token) { token_ = token; }   // from the next segment on
+  void set_fencing_token(std::uint64_t token) { token_ = token; }  // from the next segment on
   // Gives up the open segment and what is not sealed yet.
   void discard();
 
-  std::uint64_t next_sequence() const { return sequence_; }   // of the next segment to be opened
+  std::uint64_t next_sequence() const { return sequence_; }  // of the next segment to be opened
   std::optional<std::int64_t> last_ms() const { return last_ms_; }
   bool open() const { return segment_ != nullptr || !batch_.empty(); }
 

@@ -102,7 +102,8 @@ std::int64_t Sender::waiting_ms() const {
 bool Sender::wait_until_empty(std::chrono::milliseconds longest) {
   std::unique_lock lock(mutex_);
   return empty_.wait_for(lock, longest, [&] {
-    return std::all_of(queues_.begin(), queues_.end(), [](const auto& entry) { return entry.second.segments.empty() && !entry.second.busy; });
+    return std::all_of(queues_.begin(), queues_.end(),
+                       [](const auto& entry) { return entry.second.segments.empty() && !entry.second.busy; });
   });
 }
 
@@ -115,12 +116,15 @@ void Sender::work() {
       const Queue& queue = at->second;
       if (queue.busy || queue.segments.empty()) continue;
       // The one that has waited longest goes first, so that one busy session does not starve the others.
-      if (queue.not_before <= now && (ready == queues_.end() || queue.segments.front().since < ready->second.segments.front().since)) ready = at;
+      if (queue.not_before <= now && (ready == queues_.end() || queue.segments.front().since < ready->second.segments.front().since))
+        ready = at;
       next = std::min(next, queue.not_before);
     }
     if (ready == queues_.end()) {
-      if (next == Time::max()) wake_.wait(lock);
-      else wake_.wait_until(lock, next);
+      if (next == Time::max())
+        wake_.wait(lock);
+      else
+        wake_.wait_until(lock, next);
       continue;
     }
     Id session = ready->first;
@@ -154,8 +158,9 @@ void Sender::send_next(const Id& session, const SegmentPtr& segment) {
     case Answer::Kind::committed:
       // What we recorded ourselves cannot have been there before: with one under way the tree ends with it.
       if (segment->recovered || answer.expected <= segment->sequence + 1) return pop(segment);
-      log_.error("the processor has other segments under these numbers; the recording goes on behind them",
-                 {{"session_id", session.text()}, {"sequence", std::to_string(segment->sequence)}, {"next", std::to_string(answer.expected)}});
+      log_.error(
+          "the processor has other segments under these numbers; the recording goes on behind them",
+          {{"session_id", session.text()}, {"sequence", std::to_string(segment->sequence)}, {"next", std::to_string(answer.expected)}});
       drop(session);
       if (hooks_.renumber) hooks_.renumber(session, answer.expected);
       return;
@@ -184,17 +189,16 @@ void Sender::send_next(const Id& session, const SegmentPtr& segment) {
   auto wait = std::max(queue.delay, std::min(answer.wait, config_.longest_delay));
   queue.not_before = std::chrono::steady_clock::now() + wait;
   if (first_slow && queue.delay == config_.longest_delay)
-    log_.warn("segment not committed yet; trying again", {{"session_id", session.text()}, {"sequence", std::to_string(segment->sequence)},
-                                                         {"reason", answer.error ? answer.error->what() : "out of order"}});
+    log_.warn("segment not committed yet; trying again", {{"session_id", session.text()},
+                                                          {"sequence", std::to_string(segment->sequence)},
+                                                          {"reason", answer.error ? answer.error->what() : "out of order"}});
 }
 
 Sender::Answer Sender::post(const Segment& segment) {
   try {
     if (spool_.in_memory(segment) && hooks_.before_sending_from_memory) hooks_.before_sending_from_memory(segment);
     spool_.make_durable(segment);
-  } catch (const Error& e) {
-    return {Answer::Kind::retry, 0, {}, e};
-  }
+  } catch (const Error& e) { return {Answer::Kind::retry, 0, {}, e}; }
   Bytes body;
   try {
     body = spool_.body(segment);
@@ -211,17 +215,17 @@ Sender::Answer Sender::post(const Segment& segment) {
   if (!segment.closed) call.headers.set("X-Lucid-Final-Part", "crash");
   try {
     return judge(processor_->send(call), segment);
-  } catch (const Error& e) {
-    return {Answer::Kind::retry, 0, {}, e};
-  }
+  } catch (const Error& e) { return {Answer::Kind::retry, 0, {}, e}; }
 }
 
 Sender::Answer Sender::judge(const net::Response& response, const Segment& segment) const {
-  if (response.status >= 200 && response.status < 300) return {Answer::Kind::committed, member(response, "tree_size").value_or(0), {}, std::nullopt};
+  if (response.status >= 200 && response.status < 300)
+    return {Answer::Kind::committed, member(response, "tree_size").value_or(0), {}, std::nullopt};
   Error error = net::error_from(response.status, response.headers, response.body, fmt::format("segment {}", segment.sequence));
   Answer answer{Answer::Kind::retry, 0, {}, error};
   if (error.retry_after()) answer.wait = *error.retry_after();
-  if (error.code() == "lease_lost" || error.code() == "recording_not_found") answer.kind = Answer::Kind::lost;
+  if (error.code() == "lease_lost" || error.code() == "recording_not_found")
+    answer.kind = Answer::Kind::lost;
   else if (error.code() == "out_of_order") {
     if (auto expected = expected_of(response, error)) {
       answer.kind = Answer::Kind::expected;
@@ -277,9 +281,11 @@ void Sender::put_filler(const Segment& like, std::uint64_t sequence, std::uint16
   {
     std::lock_guard lock(mutex_);
     auto& segments = queues_[like.session].segments;
-    if (!segments.empty()) {                 // empty: the session was dropped meanwhile
-      if (in_place) segments.front().segment = filler;
-      else segments.push_front({filler, std::chrono::steady_clock::now()});
+    if (!segments.empty()) {  // empty: the session was dropped meanwhile
+      if (in_place)
+        segments.front().segment = filler;
+      else
+        segments.push_front({filler, std::chrono::steady_clock::now()});
       return;
     }
   }
@@ -296,7 +302,7 @@ void Sender::replace(const SegmentPtr& broken, const std::string& why) {
   try {
     put_filler(*broken, broken->sequence, broken->flags & recording::kEnd, why, true);
   } catch (const Error&) {
-    return;                                  // no room now: the same segment is tried and replaced again
+    return;  // no room now: the same segment is tried and replaced again
   }
   spool_.release(*broken);
   if (hooks_.hole) hooks_.hole(broken->session);
@@ -313,7 +319,7 @@ void Sender::fill(const Segment& head, std::uint64_t expected) {
     for (std::uint64_t sequence = head.sequence; sequence-- > expected;)
       put_filler(at_head, sequence, 0, "the spool no longer had this segment", false);
   } catch (const Error&) {
-    return;                                  // the rest is asked for again
+    return;  // the rest is asked for again
   }
   if (hooks_.hole) hooks_.hole(head.session);
 }

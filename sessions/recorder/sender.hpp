@@ -37,8 +37,8 @@ struct SenderConfig {
 class Sender {
  public:
   struct Hooks {
-    std::function<void(const Segment&)> committed;                       // before it is released
-    std::function<void(const Segment&)> released;                        // after that
+    std::function<void(const Segment&)> committed;  // before it is released
+    std::function<void(const Segment&)> released;   // after that
     std::function<void(const Id&, std::uint64_t fencing_token, const Error&)> lost;
     std::function<void(const Id&)> hole;
     // The processor holds other segments under the numbers we are giving out (our spool was lost): the session must go on
@@ -49,7 +49,7 @@ class Sender {
     std::function<void(const Segment&)> before_sending_from_memory;
   };
   Sender(SenderConfig config, std::shared_ptr<net::Client> processor, Spool& spool, runtime::Log log, Hooks hooks);
-  ~Sender();                                            // a call under way is finished first; the rest stays in the spool
+  ~Sender();  // a call under way is finished first; the rest stays in the spool
 
   void enqueue(const SegmentPtr& segment);
   // Gives up a session: queued segments are released, one under way is ignored.
@@ -63,7 +63,10 @@ class Sender {
 
  private:
   using Time = std::chrono::steady_clock::time_point;
-  struct Queued { SegmentPtr segment; Time since; };
+  struct Queued {
+    SegmentPtr segment;
+    Time since;
+  };
   struct Queue {
     std::deque<Queued> segments;
     bool busy = false;
@@ -72,7 +75,7 @@ class Sender {
   };
   struct Answer {
     enum class Kind { committed, retry, lost, expected, refused } kind = Kind::retry;
-    std::uint64_t expected = 0;              // the sequence the processor takes next; 0: not told
+    std::uint64_t expected = 0;  // the sequence the processor takes next; 0: not told
     std::chrono::milliseconds wait{0};
     std::optional<Error> error;
   };

@@ -32,8 +32,10 @@ SessionState decode(ByteView bytes) {
   FieldReader in(*value);
   SessionState s;
   in.integer("version", 1, 1);
-  if (const json::value* plan = in.raw("plan")) s.plan = contracts::read_recording_plan(*plan);
-  else in.refuse("plan", "is missing");
+  if (const json::value* plan = in.raw("plan"))
+    s.plan = contracts::read_recording_plan(*plan);
+  else
+    in.refuse("plan", "is missing");
   s.phase = static_cast<Phase>(in.word_or("phase", 0, {kPhases.begin(), kPhases.end()}));
   s.fencing_token = static_cast<std::uint64_t>(in.integer("fencing_token", 0, kMax));
   s.started_wall_ms = in.integer("started_wall_ms", 0, kMax);
@@ -63,9 +65,7 @@ void SessionStates::keep_reserve() {
     File file = files_.open(reserve, OpenMode::create_new);
     files_.write(file, Bytes(kReserveBytes, 0xa5), reserve);
     files_.sync_data(file, reserve);
-  } catch (const Error& e) {
-    log_.warn("no reserve for state files on this disk", {{"reason", e.what()}});
-  }
+  } catch (const Error& e) { log_.warn("no reserve for state files on this disk", {{"reason", e.what()}}); }
 }
 
 std::vector<SessionState> SessionStates::load() {
@@ -73,7 +73,7 @@ std::vector<SessionState> SessionStates::load() {
   for (const std::string& name : files_.list(directory_)) {
     std::string full = directory_ + "/" + name;
     if (name.find(".json.tmp-") != std::string::npos) {
-      files_.remove(full);                   // a replacement a crash cut short
+      files_.remove(full);  // a replacement a crash cut short
       continue;
     }
     if (!name.ends_with(".json")) continue;

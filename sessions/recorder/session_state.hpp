@@ -22,9 +22,9 @@ struct SessionState {
   Phase phase = Phase::recording;
   std::uint64_t fencing_token = 0;
   std::int64_t started_wall_ms = 0, started_steady_ms = 0;
-  std::string boot_id;                       // of the boot `started_steady_ms` counts from
+  std::string boot_id;  // of the boot `started_steady_ms` counts from
   std::uint64_t next_sequence = 0;
-  std::uint64_t committed_below = 0;         // segments with a lower sequence need not be sent again
+  std::uint64_t committed_below = 0;  // segments with a lower sequence need not be sent again
   std::int64_t last_ms = 0;
 };
 

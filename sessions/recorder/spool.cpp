@@ -26,15 +26,13 @@ Spool::~Spool() {
   for (auto& file : all_) {
     try {
       sync(file);
-    } catch (const Error& e) {
-      log_.warn("spool file not synced at the end", {{"path", file->path}, {"reason", e.what()}});
-    }
+    } catch (const Error& e) { log_.warn("spool file not synced at the end", {{"path", file->path}, {"reason", e.what()}}); }
   }
 }
 
 std::shared_ptr<SpoolFile> Spool::current_file() {
   if (current_ && current_->size >= config_.rotate_bytes) {
-    removal_due_ = true;                     // all of its segments may be released already
+    removal_due_ = true;  // all of its segments may be released already
     current_.reset();
   }
   if (!current_) {
@@ -211,7 +209,7 @@ void Spool::make_durable(const Segment& segment) {
 
 Bytes Spool::body(const Segment& segment) {
   Bytes out;
-  std::vector<std::pair<std::size_t, Segment::Piece>> on_disk;   // where in `out`, which piece
+  std::vector<std::pair<std::size_t, Segment::Piece>> on_disk;  // where in `out`, which piece
   std::shared_ptr<SpoolFile> file = segment.file;
   {
     Lock lock(mutex_);
@@ -227,7 +225,8 @@ Bytes Spool::body(const Segment& segment) {
   }
   for (const auto& [at, piece] : on_disk) {
     if (files_.read_at(file->file, std::span(out).subspan(at, piece.size), piece.offset, file->path) != piece.size)
-      throw Error(ErrorKind::corrupt, "spool_cut", fmt::format("{} ends before segment {} of session {}", file->path, segment.sequence, segment.session.text()));
+      throw Error(ErrorKind::corrupt, "spool_cut",
+                  fmt::format("{} ends before segment {} of session {}", file->path, segment.sequence, segment.session.text()));
   }
   return out;
 }
@@ -281,7 +280,7 @@ std::uint64_t Spool::newest_file() const {
 
 void Spool::remove_finished_files() {
   std::unique_lock only_one(removal_mutex_, std::try_to_lock);
-  if (!only_one) return;                     // the worker comes back to it: removal_due_ stays set
+  if (!only_one) return;  // the worker comes back to it: removal_due_ stays set
   std::vector<std::shared_ptr<SpoolFile>> finished;
   {
     Lock lock(mutex_);

@@ -34,7 +34,7 @@ namespace lucid::recorder {
 struct SpoolConfig {
   std::string directory;
   std::uint64_t rotate_bytes = 64 << 20;
-  std::uint64_t early_rotate_bytes = 1 << 20;           // an idle file above this size is given back
+  std::uint64_t early_rotate_bytes = 1 << 20;  // an idle file above this size is given back
   std::size_t memory_limit = 64 << 20;
   std::chrono::milliseconds sync_interval{500};
   std::chrono::milliseconds retry_interval{500};
@@ -48,15 +48,15 @@ struct Segment {
   std::uint64_t sequence = 0;
   std::uint64_t fencing_token = 0;
   std::int64_t first_ms = 0, last_ms = 0;
-  std::uint16_t flags = 0;                              // recording::ChunkFlags
-  bool closed = false;                                  // false in a recovered one: cut short by a crash
-  bool recovered = false;                               // an earlier process recorded it
-  bool filler = false;                                  // stands for a segment that was lost or damaged
+  std::uint16_t flags = 0;  // recording::ChunkFlags
+  bool closed = false;      // false in a recovered one: cut short by a crash
+  bool recovered = false;   // an earlier process recorded it
+  bool filler = false;      // stands for a segment that was lost or damaged
   // ---
   struct Piece {
     std::uint64_t offset = 0;
     std::uint32_t size = 0;
-    Bytes memory;                                       // not empty: not on disk yet
+    Bytes memory;  // not empty: not on disk yet
   };
   std::shared_ptr<SpoolFile> file;
   std::vector<Piece> pieces;
@@ -81,7 +81,7 @@ class Spool {
     std::function<void()> before_remove;
   };
   Spool(SpoolConfig config, FileOps& files, RandomSource& random, crypto::BoxPublicKey processor, runtime::Log log, Hooks hooks);
-  ~Spool();                                             // syncs what is dirty; files stay
+  ~Spool();  // syncs what is dirty; files stay
 
   // The segments of earlier processes, by session and sequence. Before anything else.
   std::vector<SegmentPtr> recover();
@@ -93,7 +93,7 @@ class Spool {
   void make_durable(const Segment& segment);
   // SpoolHeader and batches, as the processor takes them. Throws Error when the file cannot be read.
   Bytes body(const Segment& segment);
-  bool in_memory(const Segment& segment) const;         // part of it is not on disk
+  bool in_memory(const Segment& segment) const;  // part of it is not on disk
   // The segment is committed (or given up): its bytes may go.
   void release(Segment& segment);
   // Nothing is being recorded: a current file whose segments are all released goes, however small.
@@ -107,7 +107,7 @@ class Spool {
   // Why the spool does not take what it is given at once, or nullopt.
   std::optional<std::string> problem() const;
   std::optional<ErrorKind> problem_kind() const;
-  std::uint64_t bytes() const;                          // held on disk
+  std::uint64_t bytes() const;  // held on disk
   std::uint64_t memory_bytes() const;
 
  private:
@@ -117,7 +117,7 @@ class Spool {
   bool write(SpoolFile& file, ByteView bytes);
   void write_pending();
   void forget_pending(const Segment& segment);
-  bool update_pressure();                               // true when `full_` changed
+  bool update_pressure();  // true when `full_` changed
   void tell_pressure();
   void sync(const std::shared_ptr<SpoolFile>& file);
   void remove_finished_files();
@@ -133,10 +133,10 @@ class Spool {
   mutable std::mutex mutex_;
   std::condition_variable wake_;
   std::shared_ptr<SpoolFile> current_;
-  std::vector<std::shared_ptr<SpoolFile>> all_;         // current and older ones
+  std::vector<std::shared_ptr<SpoolFile>> all_;             // current and older ones
   std::deque<std::pair<SegmentPtr, std::size_t>> pending_;  // pieces in memory, oldest first
   std::size_t pending_bytes_ = 0;
-  std::optional<Error> failure_;                        // of the last write, while pieces are pending
+  std::optional<Error> failure_;  // of the last write, while pieces are pending
   std::atomic<bool> full_{false};
   std::uint64_t next_number_ = 1;
   bool dirty_ = false, removal_due_ = false, stop_ = false;

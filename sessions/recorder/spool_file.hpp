@@ -19,9 +19,9 @@ struct SpoolFile {
   File file;                                     // not open until the first batch
   std::uint64_t size = 0;                        // whole batches
   std::uint64_t synced = 0;
-  bool torn = false;                             // bytes beyond `size` may be there
+  bool torn = false;  // bytes beyond `size` may be there
   bool name_durable = true;
-  std::size_t segments = 0;                      // not released yet
+  std::size_t segments = 0;  // not released yet
 };
 
 }  // namespace lucid::recorder

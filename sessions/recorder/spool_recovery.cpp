@@ -94,12 +94,13 @@ void Spool::scan(const std::string& name, std::vector<SegmentPtr>& out) {
       segment->flags |= header->flags;
       segment->closed = header->last;
     } else {
-      log_.error("a batch out of its order in the spool is ignored",
-                 {{"session_id", header->session.text()}, {"sequence", std::to_string(header->sequence)}, {"index", std::to_string(header->index)}});
+      log_.error("a batch out of its order in the spool is ignored", {{"session_id", header->session.text()},
+                                                                      {"sequence", std::to_string(header->sequence)},
+                                                                      {"index", std::to_string(header->index)}});
     }
     at += total;
   }
-  file->size = size;                        // synced stays 0: nobody knows whether the writer came to it
+  file->size = size;  // synced stays 0: nobody knows whether the writer came to it
   file->name_durable = false;
   if (!torn.empty())
     log_.warn("the end of a spool file was cut by a crash and is ignored",

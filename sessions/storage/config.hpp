@@ -9,9 +9,9 @@ namespace lucid::storage {
 inline constexpr const char* kServiceName = "session-storage";
 
 struct Config {
-  std::string directory;                     // storage.db and packs/ live here
-  std::uint64_t pack_bytes = 64ull << 20;    // a pack longer than this is followed by the next
-  std::uint64_t min_free_bytes = 64ull << 20;   // with less free on the disk no further chunk is taken
+  std::string directory;                       // storage.db and packs/ live here
+  std::uint64_t pack_bytes = 64ull << 20;      // a pack longer than this is followed by the next
+  std::uint64_t min_free_bytes = 64ull << 20;  // with less free on the disk no further chunk is taken
 };
 
 inline std::string directory_in(const std::string& data_dir) { return data_dir + "/storage"; }

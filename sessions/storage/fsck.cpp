@@ -47,7 +47,8 @@ void check_files(const std::string& directory, FsckReport& report) {
       continue;
     }
     for (const std::string& file : files.list(packs + "/" + name)) {
-      bool pack = file.size() == 13 && file.ends_with(".pack") && std::all_of(file.begin(), file.begin() + 8, [](char c) { return c >= '0' && c <= '9'; });
+      bool pack = file.size() == 13 && file.ends_with(".pack") &&
+                  std::all_of(file.begin(), file.begin() + 8, [](char c) { return c >= '0' && c <= '9'; });
       if (!pack) report.findings.push_back(finding_of("unknown_file", packs + "/" + name + "/" + file, false));
     }
   }
@@ -59,7 +60,7 @@ void check_all(store::Documents& documents, const std::string& directory, bool r
   std::set<Id> sessions, removing;
   for (const char* collection : {kChunks, kSessions, kManifests, kOpen}) collect(documents, collection, sessions);
   for (const Id& id : packs.sessions()) sessions.insert(id);
-  collect(documents, kDeleting, removing);   // session-storage finishes these at its next start
+  collect(documents, kDeleting, removing);  // session-storage finishes these at its next start
   FsckProgress now{.sessions_done = 0, .sessions_total = sessions.size(), .bytes_read = 0};
   FsckScene scene{documents, packs, repair, live, report, [&](std::uint64_t bytes) {
                     report.bytes += bytes;
@@ -138,8 +139,8 @@ json::value to_json(const FsckReport& report) {
     if (finding.offset) item["offset"] = *finding.offset;
     findings.push_back(std::move(item));
   }
-  return json::object{{"clean", report.clean()}, {"sessions", report.sessions}, {"chunks", report.chunks}, {"packs", report.packs},
-                      {"bytes", report.bytes}, {"repaired", report.repaired()}, {"findings", std::move(findings)}};
+  return json::object{{"clean", report.clean()}, {"sessions", report.sessions},   {"chunks", report.chunks},        {"packs", report.packs},
+                      {"bytes", report.bytes},   {"repaired", report.repaired()}, {"findings", std::move(findings)}};
 }
 
 }  // namespace lucid::storage

@@ -96,7 +96,7 @@ void SessionCheck::check_packs() {
   if (!known_ && !packs_.empty() && !scene_.live) {
     Finding& finding = add("orphan_pack", fmt::format("{} packs of a session the index does not know", packs_.size()));
     finding.pack = packs_.front();
-    finding.repaired = scene_.repair;        // check_state() writes the session's document
+    finding.repaired = scene_.repair;  // check_state() writes the session's document
   }
 }
 
@@ -120,7 +120,9 @@ SessionCheck::Verdict SessionCheck::check_bytes(const contracts::ChunkRow& row) 
   if (hash != row.blake3) {
     if (!still_there(row.sequence)) return Verdict::bad;
     if (hash == seal)
-      add("hash_mismatch", row, fmt::format("the index says BLAKE3 {}, the pack holds and says {}; the session's signed tree tells which is right", to_hex(row.blake3), to_hex(hash)));
+      add("hash_mismatch", row,
+          fmt::format("the index says BLAKE3 {}, the pack holds and says {}; the session's signed tree tells which is right",
+                      to_hex(row.blake3), to_hex(hash)));
     else
       add("chunk_corrupt", row, fmt::format("BLAKE3 of the bytes is {}, stored was {}", to_hex(hash), to_hex(row.blake3)));
     return Verdict::bad;
@@ -183,12 +185,13 @@ void SessionCheck::walk(std::uint32_t pack, std::uint64_t from, std::uint64_t to
   try {
     walked = scene_.packs.walk(session_, pack, from, to, [this](const store::PackEntry& entry) { take_unindexed(entry); });
   } catch (const Error&) {
-    if (scene_.live) return;                 // removed meanwhile
+    if (scene_.live) return;  // removed meanwhile
     throw;
   }
   for (auto [bad_from, bad_to] : walked.bad) {
     bool at_end = tail && pack == packs_.back() && bad_to == walked.size;
-    Finding& finding = add(at_end ? "torn_tail" : "unknown_bytes", fmt::format("{} bytes of {} belong to no whole chunk", bad_to - bad_from, scene_.packs.path(session_, pack)));
+    Finding& finding = add(at_end ? "torn_tail" : "unknown_bytes",
+                           fmt::format("{} bytes of {} belong to no whole chunk", bad_to - bad_from, scene_.packs.path(session_, pack)));
     finding.pack = pack;
     finding.offset = bad_from;
     if (at_end && scene_.repair) {
@@ -234,7 +237,8 @@ void SessionCheck::check_sequences() {
   std::uint64_t expected = 0;
   for (auto& [sequence, row] : rows_) {
     if (sequence > expected) {
-      Finding& finding = add("sequence_gap", fmt::format("{} chunks from sequence {} on are not in the index", sequence - expected, expected));
+      Finding& finding =
+          add("sequence_gap", fmt::format("{} chunks from sequence {} on are not in the index", sequence - expected, expected));
       finding.sequence = expected;
     }
     expected = sequence + 1;
@@ -245,13 +249,16 @@ void SessionCheck::check_sequences() {
 void SessionCheck::check_manifest() {
   auto document = scene_.documents.get(kManifests, session_.text());
   if (!document) {
-    if (!rows_.empty() && still_there(rows_.begin()->first)) add("manifest_missing", "there are chunks and no manifest: they cannot be opened without its keys");
+    if (!rows_.empty() && still_there(rows_.begin()->first))
+      add("manifest_missing", "there are chunks and no manifest: they cannot be opened without its keys");
     return;
   }
   known_ = true;
   auto manifest = recording::parse_manifest(document->json);
-  if (!manifest) add("manifest_invalid", manifest.error().what());
-  else if (manifest->session != session_) add("manifest_invalid", "it is of session " + manifest->session.text());
+  if (!manifest)
+    add("manifest_invalid", manifest.error().what());
+  else if (manifest->session != session_)
+    add("manifest_invalid", "it is of session " + manifest->session.text());
 }
 
 void SessionCheck::check_state() {
@@ -262,9 +269,7 @@ void SessionCheck::check_state() {
   if (document) {
     try {
       closed = read_closed(*document);
-    } catch (const Error&) {
-      readable = false;
-    }
+    } catch (const Error&) { readable = false; }
   }
   bool open = scene_.documents.get(kOpen, key).has_value();
   bool wrong = !readable || (closed && !open && closed_text(*closed) != closed_text(summary_));

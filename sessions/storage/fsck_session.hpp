@@ -15,7 +15,7 @@ struct FsckScene {
   store::Documents& documents;
   store::Packs& packs;
   bool repair = false;
-  bool live = false;                         // session-storage runs: what is being written now is not wrong
+  bool live = false;  // session-storage runs: what is being written now is not wrong
   FsckReport& report;
   std::function<void(std::uint64_t bytes)> read;
 };
@@ -47,13 +47,13 @@ class SessionCheck {
   FsckScene& scene_;
   const Id session_;
   std::map<std::uint64_t, contracts::ChunkRow> rows_;
-  std::set<std::uint64_t> damaged_;          // sequences whose bytes are not there
-  std::map<std::uint64_t, std::size_t> unreadable_;   // sequences of unreadable rows → index of the finding
+  std::set<std::uint64_t> damaged_;                  // sequences whose bytes are not there
+  std::map<std::uint64_t, std::size_t> unreadable_;  // sequences of unreadable rows → index of the finding
   std::vector<std::uint32_t> packs_;
   std::set<std::uint32_t> missing_packs_;
   std::map<std::uint32_t, std::vector<contracts::ChunkRow>> broken_seals_;
   contracts::StorageSummary summary_;
-  bool known_ = false;                       // the index had something of this session
+  bool known_ = false;  // the index had something of this session
 };
 
 }  // namespace lucid::storage

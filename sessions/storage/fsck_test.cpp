@@ -62,7 +62,8 @@ class FsckTest : public ::testing::Test, public test::Harness {
     EXPECT_TRUE(repaired.clean()) << json::serialize(to_json(repaired));
     EXPECT_EQ(codes(check()), Codes{});
     start();
-    for (std::uint64_t i = 0; i < 40; ++i) ASSERT_EQ(storage->chunk(session, i).bytes, chunk_of(session, i, 500, i == 39 ? recording::kEnd : 0));
+    for (std::uint64_t i = 0; i < 40; ++i)
+      ASSERT_EQ(storage->chunk(session, i).bytes, chunk_of(session, i, 500, i == 39 ? recording::kEnd : 0));
     EXPECT_EQ(storage->summary(session).chunks, 40u);
     EXPECT_TRUE(storage->put_chunk(session, 40, chunk_of(session, 40)).created);
   }
@@ -127,7 +128,7 @@ TEST_F(FsckTest, AllRowsAreRebuiltFromThePacks) {
   documents->remove_range(kChunks, "", "");
   documents->remove_range(kSessions, "", "");
   documents->remove_range(kOpen, "", "");
-  EXPECT_EQ(codes(check(true)).size(), 41u + 2);   // the rows, and the packs as orphans
+  EXPECT_EQ(codes(check(true)).size(), 41u + 2);  // the rows, and the packs as orphans
   EXPECT_EQ(codes(check()), Codes{});
   start();
   EXPECT_EQ(storage->summary(session).chunks, 40u);
@@ -248,9 +249,7 @@ TEST_F(FsckTest, RepairIsRefusedWhileTheServiceRunsAndCheckingIsNot) {
   try {
     fsck(dir.path(), {.repair = true});
     FAIL();
-  } catch (const Error& error) {
-    EXPECT_EQ(error.code(), "already_running");
-  }
+  } catch (const Error& error) { EXPECT_EQ(error.code(), "already_running"); }
 }
 
 TEST_F(FsckTest, CheckingBesideARunningServiceFindsNothingWrong) {

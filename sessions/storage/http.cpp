@@ -4,9 +4,9 @@
 
 #include <fmt/format.h>
 
+#include "lib/net/byte_range.hpp"
 #include "lib/recording/chunk.hpp"
 #include "lib/recording/manifest.hpp"
-#include "lib/net/byte_range.hpp"
 
 namespace lucid::storage {
 
@@ -49,7 +49,8 @@ Response serve_chunk(const Request& request, StoredChunk chunk) {
 json::value to_json(const SessionPage& page) {
   json::array sessions;
   for (const ListedSession& session : page.sessions)
-    sessions.push_back(json::object{{"session", session.session.text()}, {"state", session.closed ? "closed" : "open"},
+    sessions.push_back(json::object{{"session", session.session.text()},
+                                    {"state", session.closed ? "closed" : "open"},
                                     {"summary", contracts::to_json(session.summary)}});
   json::object answer{{"sessions", std::move(sessions)}};
   if (!page.cursor.empty()) answer["cursor"] = page.cursor;
@@ -62,30 +63,34 @@ net::Router routes(Storage& storage) {
   net::Router router;
   const std::string session = "/api/v1/sessions/{id}";
 
-  router.add(Method::put, session + "/chunks/{seq}", [&storage](Request& request) {
-    require_type(request, "application/octet-stream");
-    auto put = storage.put_chunk(session_of(request), sequence_of(request), request.body);
-    return Response::json(put.created ? 201 : 200, contracts::to_json(put.row));
-  }, {.max_body = recording::kMaxChunkBytes});
+  router.add(Method::put, session + "/chunks/{seq}",
+             [&storage](Request& request) {
+               require_type(request, "application/octet-stream");
+               auto put = storage.put_chunk(session_of(request), sequence_of(request), request.body);
+               return Response::json(put.created ? 201 : 200, contracts::to_json(put.row));
+             },
+             {.max_body = recording::kMaxChunkBytes});
 
-  router.add(Method::get, session + "/chunks/{seq}", [&storage](Request& request) {
-    return serve_chunk(request, storage.chunk(session_of(request), sequence_of(request)));
-  });
+  router.add(Method::get, session + "/chunks/{seq}",
+             [&storage](Request& request) { return serve_chunk(request, storage.chunk(session_of(request), sequence_of(request))); });
 
   router.add(Method::get, session + "/chunks", [&storage](Request& request) {
     auto from = request.query_integer_or("from", 0, 0, INT64_MAX);
     auto limit = request.query_integer_or("limit", 1'000, 1, 10'000);
     json::array rows;
-    for (const contracts::ChunkRow& row : storage.chunks(session_of(request), static_cast<std::uint64_t>(from), static_cast<std::size_t>(limit)))
+    for (const contracts::ChunkRow& row :
+         storage.chunks(session_of(request), static_cast<std::uint64_t>(from), static_cast<std::size_t>(limit)))
       rows.push_back(contracts::to_json(row));
     return Response::json(200, json::object{{"chunks", std::move(rows)}});
   });
 
-  router.add(Method::put, session + "/manifest", [&storage](Request& request) {
-    require_type(request, "application/json");
-    storage.put_manifest(session_of(request), as_text(request.body));
-    return Response::empty();
-  }, {.max_body = recording::kMaxManifestBytes});
+  router.add(Method::put, session + "/manifest",
+             [&storage](Request& request) {
+               require_type(request, "application/json");
+               storage.put_manifest(session_of(request), as_text(request.body));
+               return Response::empty();
+             },
+             {.max_body = recording::kMaxManifestBytes});
 
   router.add(Method::get, session + "/manifest", [&storage](Request& request) {
     Id id = session_of(request);
@@ -94,9 +99,8 @@ net::Router routes(Storage& storage) {
     return Response::json_text(200, std::move(*text));
   });
 
-  router.add(Method::get, session + "/summary", [&storage](Request& request) {
-    return Response::json(200, contracts::to_json(storage.summary(session_of(request))));
-  });
+  router.add(Method::get, session + "/summary",
+             [&storage](Request& request) { return Response::json(200, contracts::to_json(storage.summary(session_of(request)))); });
 
   router.add(Method::get, "/api/v1/sessions", [&storage](Request& request) {
     auto limit = request.query_integer_or("limit", 50, 1, 100);

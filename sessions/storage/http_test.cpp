@@ -20,10 +20,12 @@ class StorageHttp : public ::testing::Test, public test::Harness {
     net::ServerConfig config;
     config.worker_threads = 4;
     config.io_threads = 1;
-    server_ = std::make_unique<net::Server>(config, routes(*storage), [](const net::Request&) { return std::optional<std::string>("service:test"); },
-                                            [](const net::RequestRecord&) {});
+    server_ = std::make_unique<net::Server>(
+        config, routes(*storage), [](const net::Request&) { return std::optional<std::string>("service:test"); },
+        [](const net::RequestRecord&) {});
     server_->start();
-    http_ = std::make_shared<net::Client>(net::ClientConfig{.base_url = "http://127.0.0.1:" + std::to_string(server_->port()), .bearer = {}});
+    http_ =
+        std::make_shared<net::Client>(net::ClientConfig{.base_url = "http://127.0.0.1:" + std::to_string(server_->port()), .bearer = {}});
     client_ = std::make_unique<contracts::StorageClient>(http_);
   }
   void TearDown() override { server_->stop(std::chrono::milliseconds(1'000)); }
@@ -39,7 +41,9 @@ class StorageHttp : public ::testing::Test, public test::Harness {
     for (auto& [name, value] : headers) call.headers.set(name, value);
     return http_->send(call);
   }
-  net::Response get(const std::string& target, const std::vector<std::pair<std::string, std::string>>& headers = {}) { return send(Method::get, target, {}, {}, headers); }
+  net::Response get(const std::string& target, const std::vector<std::pair<std::string, std::string>>& headers = {}) {
+    return send(Method::get, target, {}, {}, headers);
+  }
 
   std::unique_ptr<net::Server> server_;
   std::shared_ptr<net::Client> http_;
@@ -130,8 +134,11 @@ TEST_F(StorageHttp, BodiesOfAnotherTypeAreRefused) {
 TEST_F(StorageHttp, TruncatedOversizedAndMisplacedChunksAreRefused) {
   Bytes chunk = chunk_of(session, 0), longer = chunk;
   longer.push_back(1);
-  auto put = [&](const std::string& sequence, ByteView body) { return send(Method::put, base() + "/chunks/" + sequence, body, "application/octet-stream").status; };
-  for (std::size_t size : {std::size_t{1}, std::size_t{79}, std::size_t{80}, chunk.size() - 1}) EXPECT_EQ(put("0", ByteView(chunk).first(size)), 400) << size;
+  auto put = [&](const std::string& sequence, ByteView body) {
+    return send(Method::put, base() + "/chunks/" + sequence, body, "application/octet-stream").status;
+  };
+  for (std::size_t size : {std::size_t{1}, std::size_t{79}, std::size_t{80}, chunk.size() - 1})
+    EXPECT_EQ(put("0", ByteView(chunk).first(size)), 400) << size;
   EXPECT_EQ(put("0", longer), 400);
   EXPECT_EQ(put("1", chunk), 422);
   EXPECT_EQ(put("0", Bytes(1000)), 400);
@@ -141,8 +148,8 @@ TEST_F(StorageHttp, TruncatedOversizedAndMisplacedChunksAreRefused) {
 TEST_F(StorageHttp, HostileIdsAndNumbersNeverReachADisk) {
   client_->put_chunk(session, 0, chunk_of(session, 0));
   std::string huge(10'000'000, 'a');
-  for (const std::string& id : {std::string("..%2f..%2fetc"), std::string("%2e%2e%2f"), std::string("a%00b"), std::string("%00"), std::string("x"), session.text() + "x",
-                                session.text().substr(1), std::string(5'000, '1')}) {
+  for (const std::string& id : {std::string("..%2f..%2fetc"), std::string("%2e%2e%2f"), std::string("a%00b"), std::string("%00"),
+                                std::string("x"), session.text() + "x", session.text().substr(1), std::string(5'000, '1')}) {
     for (const char* rest : {"/chunks/0", "/chunks", "/summary", "/manifest"}) {
       int status = get("/api/v1/sessions/" + id + rest).status;
       EXPECT_TRUE(status == 400 || status == 404) << id.substr(0, 40) << rest << " " << status;
@@ -150,8 +157,8 @@ TEST_F(StorageHttp, HostileIdsAndNumbersNeverReachADisk) {
     int status = send(Method::del, "/api/v1/sessions/" + id).status;
     EXPECT_TRUE(status == 400 || status == 404) << id.substr(0, 40);
   }
-  for (const std::string& sequence : {std::string("-1"), std::string("+1"), std::string("1x"), std::string("0x1"), std::string("%20"), std::string("1e3"),
-                                      std::string("99999999999999999999999"), std::string(5'000, '9')})
+  for (const std::string& sequence : {std::string("-1"), std::string("+1"), std::string("1x"), std::string("0x1"), std::string("%20"),
+                                      std::string("1e3"), std::string("99999999999999999999999"), std::string(5'000, '9')})
     EXPECT_EQ(get(base() + "/chunks/" + sequence).status, 400) << sequence.substr(0, 40);
   EXPECT_EQ(get(base() + "/chunks/18446744073709551615").status, 404);
   try {
@@ -160,7 +167,8 @@ TEST_F(StorageHttp, HostileIdsAndNumbersNeverReachADisk) {
   } catch (const Error&) {
     // Refused while it was still being sent.
   }
-  for (const char* query : {"?from=-1", "?from=x", "?limit=0", "?limit=10001", "?limit=1.5"}) EXPECT_EQ(get(base() + "/chunks" + query).status, 422) << query;
+  for (const char* query : {"?from=-1", "?from=x", "?limit=0", "?limit=10001", "?limit=1.5"})
+    EXPECT_EQ(get(base() + "/chunks" + query).status, 422) << query;
   EXPECT_EQ(get("/api/v1/sessions?cursor=../x").status, 422);
   EXPECT_EQ(get("/api/v1/sessions?limit=101").status, 422);
   EXPECT_EQ(client_->chunk(session, 0), chunk_of(session, 0)) << "still at work";

@@ -11,7 +11,8 @@ namespace lucid::storage {
 namespace {
 
 Error damaged(const std::string& what, const std::string& why) {
-  return Error(ErrorKind::corrupt, "index_corrupt", fmt::format("{} in the index of session-storage does not read: {}; run fsck", what, why));
+  return Error(ErrorKind::corrupt, "index_corrupt",
+               fmt::format("{} in the index of session-storage does not read: {}; run fsck", what, why));
 }
 
 contracts::StorageSummary read_summary(const json::value& value, const std::string& key) {
@@ -27,9 +28,7 @@ contracts::StorageSummary read_summary(const json::value& value, const std::stri
   summary.complete = in.boolean_or("complete", false);
   try {
     in.finish();
-  } catch (const Error& error) {
-    throw damaged("summary of session " + key, error.what());
-  }
+  } catch (const Error& error) { throw damaged("summary of session " + key, error.what()); }
   return summary;
 }
 

@@ -28,7 +28,7 @@ inline constexpr const char* kIncidents = "incidents";
 inline constexpr const char* kOpenState = R"({"state":"open"})";
 
 std::string chunk_key(const Id& session, std::uint64_t sequence);
-std::string session_prefix(const Id& session);             // of the session's keys in chunks and incidents
+std::string session_prefix(const Id& session);  // of the session's keys in chunks and incidents
 
 contracts::ChunkRow row_of(const recording::ChunkHeader& header, const Hash32& blake3, const store::PackLocation& location);
 store::PackLocation location_of(const contracts::ChunkRow& row);

@@ -14,8 +14,7 @@ constexpr int kWorkers = 12;
 class Service final : public runtime::RunningService {
  public:
   Service(const runtime::Context& context, const Config& config)
-      : documents_(open(context, config)),
-        storage_(config, {context.files, context.clock, context.metrics, *documents_, free_bytes_of}) {
+      : documents_(open(context, config)), storage_(config, {context.files, context.clock, context.metrics, *documents_, free_bytes_of}) {
     runtime::Gauge& free = context.metrics.gauge("lucid_storage_free_bytes", "Free on the disk of the packs", {{"service", kServiceName}});
     server_ = runtime::serve_http(context, {.service = kServiceName,
                                             .router = routes(storage_),
@@ -38,7 +37,7 @@ class Service final : public runtime::RunningService {
 
   std::unique_ptr<store::Documents> documents_;
   Storage storage_;
-  std::unique_ptr<net::Server> server_;      // last: ends first, so no request outlives the storage
+  std::unique_ptr<net::Server> server_;  // last: ends first, so no request outlives the storage
 };
 
 }  // namespace
@@ -49,10 +48,16 @@ runtime::Module module() {
           .starts_after = {},
           .declare =
               [](runtime::Settings& settings) {
-                settings.declare({.name = "session-storage.pack_mb", .environment = "PACK_MB", .fallback = "64",
-                                  .meaning = "Size in MiB at which a pack file is followed by the next", .check = runtime::integer_between(1, 4'096)});
-                settings.declare({.name = "session-storage.min_free_mb", .environment = "MIN_FREE_MB", .fallback = "64",
-                                  .meaning = "MiB kept free on the disk: with less, chunks are answered 507 storage_full", .check = runtime::integer_between(0, 1 << 20)});
+                settings.declare({.name = "session-storage.pack_mb",
+                                  .environment = "PACK_MB",
+                                  .fallback = "64",
+                                  .meaning = "Size in MiB at which a pack file is followed by the next",
+                                  .check = runtime::integer_between(1, 4'096)});
+                settings.declare({.name = "session-storage.min_free_mb",
+                                  .environment = "MIN_FREE_MB",
+                                  .fallback = "64",
+                                  .meaning = "MiB kept free on the disk: with less, chunks are answered 507 storage_full",
+                                  .check = runtime::integer_between(0, 1 << 20)});
               },
           .start = [](const runtime::Context& context) -> std::unique_ptr<runtime::RunningService> {
             Config config;

@@ -27,7 +27,7 @@ std::string name_of(const Id& session, std::uint64_t sequence) { return fmt::for
 }  // namespace
 
 std::uint64_t free_bytes_of(const std::string& path) {
-  struct statvfs st {};
+  struct statvfs st{};
   if (::statvfs(path.c_str(), &st) != 0) throw system_error("look at the free space of", path, errno);
   return static_cast<std::uint64_t>(st.f_bavail) * st.f_frsize;
 }
@@ -35,10 +35,10 @@ std::uint64_t free_bytes_of(const std::string& path) {
 struct Storage::Session {
   std::mutex mutex;
   std::condition_variable changed;
-  bool loaded = false, dropped = false;      // dropped: no longer in the table, look it up again
-  bool marked = false;                       // its `open` document is there
+  bool loaded = false, dropped = false;  // dropped: no longer in the table, look it up again
+  bool marked = false;                   // its `open` document is there
   contracts::StorageSummary summary;
-  std::set<std::uint64_t> in_flight;         // sequences being written now
+  std::set<std::uint64_t> in_flight;  // sequences being written now
 };
 
 struct Storage::Instruments {
@@ -192,8 +192,9 @@ contracts::StorageClient::Put Storage::put_chunk(const Id& session, std::uint64_
   auto header = recording::parse_chunk_header(stored);
   if (!header) throw header.error();
   if (recording::stored_size(*header) != stored.size())
-    throw Error(ErrorKind::malformed, "chunk_size_mismatch",
-                fmt::format("{} has {} bytes, its header says {}", name_of(session, sequence), stored.size(), recording::stored_size(*header)));
+    throw Error(
+        ErrorKind::malformed, "chunk_size_mismatch",
+        fmt::format("{} has {} bytes, its header says {}", name_of(session, sequence), stored.size(), recording::stored_size(*header)));
   if (header->session != session || header->sequence != sequence)
     throw Error(ErrorKind::invalid, "chunk_mismatch",
                 fmt::format("this is {}, not {}", name_of(header->session, header->sequence), name_of(session, sequence)));
@@ -235,7 +236,8 @@ contracts::StorageClient::Put Storage::put_chunk(const Id& session, std::uint64_
 }
 
 // Bytes first, then the row: after a crash between the two, load() writes the row.
-contracts::ChunkRow Storage::write_chunk(const Id& id, const recording::ChunkHeader& header, ByteView stored, const Hash32& hash, bool marked) {
+contracts::ChunkRow Storage::write_chunk(const Id& id, const recording::ChunkHeader& header, ByteView stored, const Hash32& hash,
+                                         bool marked) {
   contracts::ChunkRow row = row_of(header, hash, packs_.append(id, stored, &hash));
   std::vector<store::Documents::Insert> inserts{{kChunks, chunk_key(id, row.sequence), row_text(row)}};
   if (!marked) {
@@ -267,16 +269,20 @@ StoredChunk Storage::chunk(const Id& session, std::uint64_t sequence) {
 
 void Storage::report_corrupt(const Id& id, const contracts::ChunkRow& row, const std::string& found) {
   instruments_->corrupt.add();
-  std::string what = fmt::format("{} (pack {}, offset {}) is not what was stored: {}", name_of(id, row.sequence), row.pack, row.offset, found);
+  std::string what =
+      fmt::format("{} (pack {}, offset {}) is not what was stored: {}", name_of(id, row.sequence), row.pack, row.offset, found);
   log_.error("chunk is corrupt", {{"session", id.text()}, {"sequence", std::to_string(row.sequence)}, {"detail", what}});
   try {
     parts_.documents.insert(kIncidents, chunk_key(id, row.sequence),
-                            json::serialize(json::object{{"kind", "chunk_corrupt"}, {"session", id.text()}, {"sequence", row.sequence},
-                                                         {"pack", row.pack}, {"offset", row.offset}, {"expected_blake3", to_hex(row.blake3)},
-                                                         {"detail", to_utf8(what, 2000)}, {"found_at", to_rfc3339(parts_.clock.wall_ms())}}));
-  } catch (const Error& error) {
-    log_.error("the incident could not be recorded", {{"error", error.what()}});
-  }
+                            json::serialize(json::object{{"kind", "chunk_corrupt"},
+                                                         {"session", id.text()},
+                                                         {"sequence", row.sequence},
+                                                         {"pack", row.pack},
+                                                         {"offset", row.offset},
+                                                         {"expected_blake3", to_hex(row.blake3)},
+                                                         {"detail", to_utf8(what, 2000)},
+                                                         {"found_at", to_rfc3339(parts_.clock.wall_ms())}}));
+  } catch (const Error& error) { log_.error("the incident could not be recorded", {{"error", error.what()}}); }
   throw Error(ErrorKind::corrupt, "chunk_corrupt", what);
 }
 
@@ -288,7 +294,8 @@ void Storage::put_manifest(const Id& session, std::string_view text) {
   auto manifest = recording::parse_manifest(text);
   if (!manifest) throw manifest.error();
   if (manifest->session != session)
-    throw Error(ErrorKind::invalid, "manifest_mismatch", fmt::format("this manifest is of session {}, not {}", manifest->session.text(), session.text()));
+    throw Error(ErrorKind::invalid, "manifest_mismatch",
+                fmt::format("this manifest is of session {}, not {}", manifest->session.text(), session.text()));
   // Under the session's lock, so that a removal does not run in between.
   Locked locked = lock_session(session, Loading::left);
   noting([&] {
@@ -386,7 +393,8 @@ void Storage::remove(const Id& session) {
 void Storage::remove_locked(const Id& id) {
   store::Documents& documents = parts_.documents;
   std::string key = id.text(), prefix = session_prefix(id), end = store::after_prefix(prefix);
-  bool anything = documents.get(kSessions, key) || documents.get(kDeleting, key) || documents.count(kChunks, prefix, end) > 0 || !packs_.list(id).empty();
+  bool anything = documents.get(kSessions, key) || documents.get(kDeleting, key) || documents.count(kChunks, prefix, end) > 0 ||
+                  !packs_.list(id).empty();
   if (!anything) return packs_.remove(id);
   documents.put(kDeleting, key, "{}");
   packs_.remove(id);
@@ -402,8 +410,8 @@ void Storage::remove_locked(const Id& id) {
 std::optional<std::string> Storage::space_problem() const {
   std::uint64_t free = parts_.free_bytes(config_.directory);
   if (free >= config_.min_free_bytes) return std::nullopt;
-  return fmt::format("only {} MiB are free at {}, {} MiB are kept free: free disk space or delete sessions", free >> 20,
-                     config_.directory, config_.min_free_bytes >> 20);
+  return fmt::format("only {} MiB are free at {}, {} MiB are kept free: free disk space or delete sessions", free >> 20, config_.directory,
+                     config_.min_free_bytes >> 20);
 }
 
 std::optional<std::string> Storage::write_problem() {
@@ -422,8 +430,10 @@ std::optional<std::string> Storage::write_problem() {
 
 void Storage::note_write(const std::optional<Error>& failed) {
   std::lock_guard lock(mutex_);
-  if (failed && failed->kind() != ErrorKind::internal) write_problem_ = failed->what();
-  else if (!failed) write_problem_.reset();
+  if (failed && failed->kind() != ErrorKind::internal)
+    write_problem_ = failed->what();
+  else if (!failed)
+    write_problem_.reset();
 }
 
 }  // namespace lucid::storage

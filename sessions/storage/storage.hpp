@@ -34,7 +34,7 @@ struct Parts {
   // Bytes free on the disk that holds a path.
   std::function<std::uint64_t(const std::string&)> free_bytes;
 };
-std::uint64_t free_bytes_of(const std::string& path);      // statvfs(3), what is free for this user
+std::uint64_t free_bytes_of(const std::string& path);  // statvfs(3), what is free for this user
 
 struct StoredChunk {
   contracts::ChunkRow row;
@@ -46,8 +46,8 @@ struct ListedSession {
   bool closed = false;
 };
 struct SessionPage {
-  std::vector<ListedSession> sessions;                     // newest first
-  std::string cursor;                                      // of the next page; empty: this was the last
+  std::vector<ListedSession> sessions;  // newest first
+  std::string cursor;                   // of the next page; empty: this was the last
 };
 
 class Storage {
@@ -110,7 +110,7 @@ class Storage {
   const runtime::Log log_;
   store::Packs packs_;
   std::unique_ptr<Instruments> instruments_;
-  mutable std::mutex mutex_;                               // the two below; never held over disk access
+  mutable std::mutex mutex_;  // the two below; never held over disk access
   std::unordered_map<Id, std::shared_ptr<Session>> sessions_;
   std::optional<std::string> write_problem_;
 };

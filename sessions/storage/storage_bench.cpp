@@ -19,7 +19,7 @@ void put_1_mib(benchmark::State& state) {
   Bytes chunk = test::chunk_of(session, 0, (1 << 20) - 200);
   std::uint64_t sequence = 0;
   for (auto _ : state) {
-    for (std::size_t i = 0; i < 8; ++i) chunk[24 + i] = static_cast<std::uint8_t>(sequence >> (8 * i));   // the header's sequence
+    for (std::size_t i = 0; i < 8; ++i) chunk[24 + i] = static_cast<std::uint8_t>(sequence >> (8 * i));  // the header's sequence
     benchmark::DoNotOptimize(harness->storage->put_chunk(session, sequence++, chunk));
   }
   state.SetItemsProcessed(state.iterations());

@@ -19,9 +19,7 @@ class StorageTest : public ::testing::Test, public test::Harness {
   std::string code_of(const std::function<void()>& call) {
     try {
       call();
-    } catch (const Error& error) {
-      return error.code();
-    }
+    } catch (const Error& error) { return error.code(); }
     return "";
   }
 };
@@ -168,7 +166,8 @@ TEST_F(StorageTest, SessionsAreListedNewestFirstPageByPage) {
       listed.push_back(each.session);
       if (each.session != only_manifest) {
         EXPECT_EQ(each.summary.chunks, 1u);
-        EXPECT_EQ(each.closed, std::find(ids.begin(), ids.end(), each.session) - ids.begin() != 1 && std::find(ids.begin(), ids.end(), each.session) - ids.begin() != 3);
+        EXPECT_EQ(each.closed, std::find(ids.begin(), ids.end(), each.session) - ids.begin() != 1 &&
+                                   std::find(ids.begin(), ids.end(), each.session) - ids.begin() != 3);
       }
     }
     cursor = page.cursor;
@@ -222,7 +221,8 @@ TEST_F(StorageTest, RemovalAndChunksAtOnceEndInOneOfTheTwo) {
   });
   for (int i = 0; i < 5; ++i) storage->remove(session);
   writer.join();
-  for (const auto& row : storage->chunks(session, 0, 100)) EXPECT_EQ(storage->chunk(session, row.sequence).bytes, chunk_of(session, row.sequence, 100));
+  for (const auto& row : storage->chunks(session, 0, 100))
+    EXPECT_EQ(storage->chunk(session, row.sequence).bytes, chunk_of(session, row.sequence, 100));
   EXPECT_EQ(storage->summary(session).chunks, storage->chunks(session, 0, 100).size());
 }
 
@@ -234,7 +234,7 @@ TEST_F(StorageTest, WithLittleSpaceChunksAreRefusedBeforeAnythingIsWritten) {
   EXPECT_TRUE(storage->space_problem());
   EXPECT_FALSE(put(0).created) << "what is there is still answered";
   EXPECT_EQ(system_files().read_file(pack_path(0)).size(), size);
-  storage->put_manifest(session, manifest_of(session));   // the reserve is for this
+  storage->put_manifest(session, manifest_of(session));  // the reserve is for this
   free = config.min_free_bytes;
   EXPECT_FALSE(storage->space_problem());
   EXPECT_TRUE(put(1).created);

@@ -19,7 +19,8 @@ inline Bytes chunk_of(const Id& session, std::uint64_t sequence, std::size_t siz
   Bytes plain(size);
   random.fill(plain);
   auto first = static_cast<std::int64_t>(sequence * 1000);
-  recording::SegmentInfo info{.session = session, .sequence = sequence, .key_epoch = 0, .first_ms = first, .last_ms = first + 999, .flags = flags};
+  recording::SegmentInfo info{
+      .session = session, .sequence = sequence, .key_epoch = 0, .first_ms = first, .last_ms = first + 999, .flags = flags};
   return recording::ChunkSealer().seal(info, plain, crypto::Secret32{}, random).stored;
 }
 
@@ -51,7 +52,8 @@ struct Harness {
     stop();
     files.make_directories(config.directory);
     documents = store::open_sqlite_documents(database_in(config.directory));
-    storage = std::make_unique<Storage>(config, Parts{files, clock, metrics, *documents, [this](const std::string&) { return free.load(); }});
+    storage =
+        std::make_unique<Storage>(config, Parts{files, clock, metrics, *documents, [this](const std::string&) { return free.load(); }});
   }
   void stop() {
     storage.reset();
@@ -64,7 +66,9 @@ struct Harness {
   contracts::StorageClient::Put put(std::uint64_t sequence, std::size_t size = 500, std::uint16_t flags = 0) {
     return storage->put_chunk(session, sequence, chunk_of(session, sequence, size, flags));
   }
-  std::string pack_path(std::uint32_t pack) const { return packs_in(config.directory) + "/" + session.text() + "/" + "0000000" + std::to_string(pack) + ".pack"; }
+  std::string pack_path(std::uint32_t pack) const {
+    return packs_in(config.directory) + "/" + session.text() + "/" + "0000000" + std::to_string(pack) + ".pack";
+  }
   void flip(const std::string& path, std::uint64_t at) {
     Bytes bytes = system_files().read_file(path);
     bytes.at(at) ^= 0x10;

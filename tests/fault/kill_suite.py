@@ -103,6 +103,8 @@ def run(cluster, desktop, chance, kills):
     playable_s.sort()
     return {"kills": kills, **{f"killed {name}": count for name, count in by_service.items()}, "chunks": len(known), "frames": frames["frames"], "frames_exact": frames["frames_exact"],
             "gap_records": len(events), "holes": len(holes), "unnamed_holes": len(unnamed), "longest_hole_ms": max((b - a for a, b in holes), default=0),
+            "longest_frame_interval_ms": max((b - a for a, b in zip(times, times[1:])), default=0),
+            "longest_gap_record_ms": max((gap["to_ms"] - gap["from_ms"] for gap in events), default=0),
             "playable_p50_s": round(playable_s[len(playable_s) // 2], 2), "playable_p95_s": round(playable_s[int(len(playable_s) * 0.95)], 2),
             "playable_max_s": round(playable_s[-1], 2), "verified": verified}
 

@@ -39,11 +39,10 @@ void run(bool once, int error_number) {
         EXPECT_TRUE(error.kind() == ErrorKind::storage_full || error.kind() == ErrorKind::unavailable) << error.what();
       }
     }
-    if (once) {
-      EXPECT_LE(refused, 1u) << "failing call " << failing;
-    }
+    if (once) { EXPECT_LE(refused, 1u) << "failing call " << failing; }
     h.start();
-    for (std::uint64_t i : acknowledged) ASSERT_EQ(h.storage->chunk(h.session, i).bytes, chunk_of(h.session, i)) << "failing call " << failing;
+    for (std::uint64_t i : acknowledged)
+      ASSERT_EQ(h.storage->chunk(h.session, i).bytes, chunk_of(h.session, i)) << "failing call " << failing;
     for (std::uint64_t i = 0; i < kChunks; ++i) {
       auto put = h.put(i);
       EXPECT_FALSE(put.created && acknowledged.contains(i));

@@ -67,12 +67,10 @@ TEST(StorageKill, TwentyKillsLoseNothingAcknowledged) {
       next[message.session] = std::max(next[message.session], message.sequence + 1);
       return true;
     };
-    for (int n = 0; n < until && take(); ++n) {
-    }
+    for (int n = 0; n < until && take(); ++n) {}
     ::kill(child, SIGKILL);
     ::waitpid(child, nullptr, 0);
-    while (take()) {
-    }
+    while (take()) {}
     ::close(ends[0]);
     h.start();
     for (auto& [session, end] : next) {
@@ -81,7 +79,7 @@ TEST(StorageKill, TwentyKillsLoseNothingAcknowledged) {
       ASSERT_LE(rows.size(), end + 1) << "at most the one in flight may be there unacknowledged";
       for (std::uint64_t i = 0; i < rows.size(); ++i) {
         ASSERT_EQ(rows[i].sequence, i);
-        if (round < 19 && i + 4 <= rows.size()) continue;   // the last ones each time, all of them at the end
+        if (round < 19 && i + 4 <= rows.size()) continue;  // the last ones each time, all of them at the end
         ASSERT_EQ(h.storage->chunk(sessions[session], i).bytes, chunk_of(sessions[session], i, kSize));
       }
     }

@@ -35,8 +35,8 @@ json::object log_json(std::uint64_t size, RandomSource& random) {
   if (size % 2 == 0) checkpoint.extensions = {"an extension line"};
   std::string note = sign_checkpoint(checkpoint, key);
   // Another signer's line beside ours, which a reader has to ignore.
-  std::string witness = sign_checkpoint({.origin = "witness.example", .size = size, .root = tree.root(), .extensions = {}},
-                                        crypto::SigningKey::make(random));
+  std::string witness =
+      sign_checkpoint({.origin = "witness.example", .size = size, .root = tree.root(), .extensions = {}}, crypto::SigningKey::make(random));
   if (size % 3 == 0) note += witness.substr(witness.find("\n\n") + 2);
   for (std::uint64_t i = 0; i < size; ++i) {
     inclusion.push_back(json::object{{"index", i}, {"proof", proof_json(tree.inclusion(i, size))}});

@@ -91,12 +91,14 @@ bool Child::running() { return pid_ > 0 && !wait(0ms); }
 
 std::optional<int> Child::wait(std::chrono::milliseconds limit) {
   if (status_ || pid_ <= 0) return status_;
-  eventually([this] {
-    int raw = 0;
-    if (::waitpid(pid_, &raw, WNOHANG) != pid_) return false;
-    status_ = WIFEXITED(raw) ? WEXITSTATUS(raw) : 128 + WTERMSIG(raw);
-    return true;
-  }, limit);
+  eventually(
+      [this] {
+        int raw = 0;
+        if (::waitpid(pid_, &raw, WNOHANG) != pid_) return false;
+        status_ = WIFEXITED(raw) ? WEXITSTATUS(raw) : 128 + WTERMSIG(raw);
+        return true;
+      },
+      limit);
   return status_;
 }
 
@@ -133,7 +135,7 @@ Xvfb::Xvfb(const XvfbOptions& options) : xauthority_(directory_.path() + "/Xauth
       entry.push_back(static_cast<std::uint8_t>(text.size()));
       entry.insert(entry.end(), text.begin(), text.end());
     };
-    entry.assign({0xff, 0xff});    // FamilyWild
+    entry.assign({0xff, 0xff});  // FamilyWild
     field("");
     field(number);
     field("MIT-MAGIC-COOKIE-1");
@@ -182,16 +184,15 @@ std::string Xvfb::run(const std::vector<std::string>& argv) const {
   Child child = start(argv, path);
   auto status = child.wait();
   if (status != 0)
-    throw Error(ErrorKind::unavailable, "run " + argv[0] + " on " + display_ + ": " + (status ? "exit " + std::to_string(*status) : "still running"));
+    throw Error(ErrorKind::unavailable,
+                "run " + argv[0] + " on " + display_ + ": " + (status ? "exit " + std::to_string(*status) : "still running"));
   std::ifstream in(path, std::ios::binary);
   return {std::istreambuf_iterator<char>(in), {}};
 }
 
 Child Xvfb::start_window_manager() const {
   Child manager = start({"openbox", "--sm-disable"});
-  bool up = eventually([&] {
-    return run({"xprop", "-root", "_NET_SUPPORTING_WM_CHECK"}).find("window id") != std::string::npos;
-  });
+  bool up = eventually([&] { return run({"xprop", "-root", "_NET_SUPPORTING_WM_CHECK"}).find("window id") != std::string::npos; });
   if (!up) throw Error(ErrorKind::timeout, "start openbox: it does not manage " + display_);
   return manager;
 }

@@ -50,11 +50,11 @@ class Xvfb {
   static bool installed();
 
   explicit Xvfb(const XvfbOptions& options = {});
-  const std::string& display() const { return display_; }        // ":7"
+  const std::string& display() const { return display_; }  // ":7"
   // A file with the cookie (with_cookie), else the path of an empty one.
   const std::string& xauthority() const { return xauthority_; }
   Child& server() { return server_; }
-  void kill();                     // SIGKILL, as a crash
+  void kill();  // SIGKILL, as a crash
 
   // Starts a program on this display.
   Child start(const std::vector<std::string>& argv, const std::string& output_path = "") const;

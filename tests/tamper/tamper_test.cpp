@@ -56,7 +56,11 @@ struct Parts {
     Bytes out, outside;
     auto raw = [&](ByteView bytes) { out.insert(out.end(), bytes.begin(), bytes.end()); };
     auto put = [&](ByteView bytes) { raw(bytes), outside.insert(outside.end(), bytes.begin(), bytes.end()); };
-    auto length = [&](std::size_t n) { Bytes b; ByteWriter(b).u32(static_cast<std::uint32_t>(n)); put(b); };
+    auto length = [&](std::size_t n) {
+      Bytes b;
+      ByteWriter(b).u32(static_cast<std::uint32_t>(n));
+      put(b);
+    };
     Bytes header, trailer;
     append(header, BundleHeader{static_cast<std::uint32_t>(manifest.size()), chunks.size()});
     put(header), put(as_bytes(manifest));
@@ -64,7 +68,11 @@ struct Parts {
     for (const Hash32& leaf : leaves) put(leaf);
     length(checkpoint.size()), put(as_bytes(checkpoint));
     length(note.size()), put(as_bytes(note));
-    append(trailer, BundleTrailer{static_cast<std::uint32_t>(checkpoint.size()), static_cast<std::uint32_t>(note.size()), leaves.size(), out.size() + kBundleTrailerSize, {}});
+    append(trailer, BundleTrailer{static_cast<std::uint32_t>(checkpoint.size()),
+                                  static_cast<std::uint32_t>(note.size()),
+                                  leaves.size(),
+                                  out.size() + kBundleTrailerSize,
+                                  {}});
     put(ByteView(trailer).first(kBundleDigestOffset));
     raw(crypto::blake3(outside));
     return out;
@@ -94,10 +102,11 @@ class Tamperer {
  public:
   explicit Tamperer(std::uint64_t seed) : dice_(seed) {
     std::uint64_t n = 1000 * seed;
-    for (RecordingShape shape : {RecordingShape{.seed = n + 1, .chunks = 1, .plain_size = 50}, RecordingShape{.seed = n + 2, .chunks = 2, .plain_size = 200},
-                                 RecordingShape{.seed = n + 3, .chunks = 9, .epochs_at = {0, 4, 5}, .plain_size = 120},
-                                 RecordingShape{.seed = n + 4, .chunks = 33, .epochs_at = {0, 16}, .plain_size = 300},
-                                 RecordingShape{.seed = n + 5, .chunks = 12, .ended = false, .plain_size = 90, .compressible = false}})
+    for (RecordingShape shape :
+         {RecordingShape{.seed = n + 1, .chunks = 1, .plain_size = 50}, RecordingShape{.seed = n + 2, .chunks = 2, .plain_size = 200},
+          RecordingShape{.seed = n + 3, .chunks = 9, .epochs_at = {0, 4, 5}, .plain_size = 120},
+          RecordingShape{.seed = n + 4, .chunks = 33, .epochs_at = {0, 16}, .plain_size = 300},
+          RecordingShape{.seed = n + 5, .chunks = 12, .ended = false, .plain_size = 90, .compressible = false}})
       recordings_.emplace_back(shape);
     for (const auto& r : recordings_) bundles_.push_back(r.bundle());
   }
@@ -109,14 +118,15 @@ class Tamperer {
     for (;;) {
       std::size_t which = dice_.below(recordings_.size());
       Tampering t = tamper(recordings_[which], bundles_[which]);
-      if (t.file != bundles_[which]) return t;               // a swap of a chunk with itself is no tampering
+      if (t.file != bundles_[which]) return t;  // a swap of a chunk with itself is no tampering
     }
   }
 
  private:
   Tampering tamper(const SampleRecording& r, const Bytes& good) {
     switch (dice_.below(17)) {
-      case 0: case 1: return flip_bits(good, 1);
+      case 0:
+      case 1: return flip_bits(good, 1);
       case 2: return flip_bits(good, 1 + dice_.below(8));
       case 3: return flip_bit_and_fit_hash(r, good);
       case 4: return overwrite(good);
@@ -124,10 +134,22 @@ class Tamperer {
       case 6: return insert_or_erase(good);
       case 7: return edit_chunks("dropped", r, [&](auto& c) { c.erase(c.begin() + pick(c)); });
       case 8: return edit_chunks("swapped", r, [&](auto& c) { std::swap(c[dice_.below(c.size())], c[dice_.below(c.size())]); });
-      case 9: return edit_chunks("duplicated", r, [&](auto& c) { Bytes copy = c[dice_.below(c.size())]; c.insert(c.begin() + pick(c), copy); });
-      case 10: return edit_chunks("replayed", r, [&](auto& c) { Bytes copy = c[dice_.below(c.size())]; c[dice_.below(c.size())] = copy; });
+      case 9:
+        return edit_chunks("duplicated", r, [&](auto& c) {
+          Bytes copy = c[dice_.below(c.size())];
+          c.insert(c.begin() + pick(c), copy);
+        });
+      case 10:
+        return edit_chunks("replayed", r, [&](auto& c) {
+          Bytes copy = c[dice_.below(c.size())];
+          c[dice_.below(c.size())] = copy;
+        });
       case 11: return edit_chunks("moved between sessions", r, [&](auto& c) { c[dice_.below(c.size())] = stranger(r); });
-      case 12: return edit_chunks("altered, everything refitted", r, [&](auto& c) { Bytes& one = c[dice_.below(c.size())]; one[dice_.below(one.size())] ^= bit(); });
+      case 12:
+        return edit_chunks("altered, everything refitted", r, [&](auto& c) {
+          Bytes& one = c[dice_.below(c.size())];
+          one[dice_.below(one.size())] ^= bit();
+        });
       case 13: return old_checkpoint(r);
       case 14: return resigned(r);
       case 15: return edit_manifest(r);
@@ -167,8 +189,10 @@ class Tamperer {
   Tampering insert_or_erase(Bytes file) {
     auto at = static_cast<std::ptrdiff_t>(dice_.below(file.size()));
     std::size_t n = 1 + dice_.below(64);
-    if (dice_.coin()) file.insert(file.begin() + at, n, static_cast<std::uint8_t>(dice_.below(256)));
-    else file.erase(file.begin() + at, file.begin() + std::min(at + static_cast<std::ptrdiff_t>(n), static_cast<std::ptrdiff_t>(file.size())));
+    if (dice_.coin())
+      file.insert(file.begin() + at, n, static_cast<std::uint8_t>(dice_.below(256)));
+    else
+      file.erase(file.begin() + at, file.begin() + std::min(at + static_cast<std::ptrdiff_t>(n), static_cast<std::ptrdiff_t>(file.size())));
     return {"bytes inserted or erased", std::move(file)};
   }
   template <class Edit>
@@ -251,7 +275,10 @@ std::uint64_t seed() {
 
 TEST(Tamper, EveryTamperingIsDetectedAndNamed) {
   Tamperer tamperer(seed());
-  struct Count { std::size_t tried = 0, detected = 0; std::map<std::string, std::size_t> codes; };
+  struct Count {
+    std::size_t tried = 0, detected = 0;
+    std::map<std::string, std::size_t> codes;
+  };
   std::map<std::string, Count> counts;
   std::size_t detected = 0;
   for (std::size_t i = 0; i < kTamperings; ++i) {
@@ -259,7 +286,8 @@ TEST(Tamper, EveryTamperingIsDetectedAndNamed) {
     auto report = verify(t.file, tamperer.key());
     Count& count = counts[t.kind];
     ++count.tried;
-    bool named = !report.findings.empty() && std::all_of(report.findings.begin(), report.findings.end(), [](const Finding& f) { return !f.code.empty() && !f.detail.empty(); });
+    bool named = !report.findings.empty() && std::all_of(report.findings.begin(), report.findings.end(),
+                                                         [](const Finding& f) { return !f.code.empty() && !f.detail.empty(); });
     bool found = report.verdict != Verdict::good && named;
     ASSERT_TRUE(found) << "tampering " << i << " (" << t.kind << ") was not detected";
     ASSERT_LE(report.findings[0].first_byte, report.findings[0].last_byte);
@@ -290,7 +318,8 @@ TEST(Tamper, TheFirstAlteredByteLiesInTheFirstRangeNamed) {
       // A damaged length of a part shows where that part ends; the trailer's hash covers many bytes.
       bool located = at >= first.first_byte && at <= first.last_byte;
       bool header_or_trailer = at < kBundleHeaderSize || at >= file.size() - kBundleTrailerSize;
-      EXPECT_TRUE(located || header_or_trailer) << "byte " << at << " of " << file.size() << ", named " << first.code << " " << first.first_byte << "-" << first.last_byte;
+      EXPECT_TRUE(located || header_or_trailer)
+          << "byte " << at << " of " << file.size() << ", named " << first.code << " " << first.first_byte << "-" << first.last_byte;
       ++tried;
     }
   std::printf("single altered bits located: %zu\n", tried);
@@ -300,7 +329,11 @@ TEST(Tamper, NoUntouchedRecordingIsAccused) {
   Dice dice(seed() + 3);
   std::size_t accused = 0;
   for (std::size_t i = 0; i < kUntouched; ++i) {
-    RecordingShape shape{.seed = 5'000'000 + seed() * kUntouched + i, .chunks = dice.below(20), .ended = dice.coin(), .plain_size = dice.below(400), .compressible = dice.coin()};
+    RecordingShape shape{.seed = 5'000'000 + seed() * kUntouched + i,
+                         .chunks = dice.below(20),
+                         .ended = dice.coin(),
+                         .plain_size = dice.below(400),
+                         .compressible = dice.coin()};
     if (shape.chunks == 0) shape.ended = false;
     if (shape.chunks > 3) shape.epochs_at.push_back(1 + dice.below(shape.chunks - 2));
     const SampleRecording recording(shape);
@@ -308,7 +341,9 @@ TEST(Tamper, NoUntouchedRecordingIsAccused) {
     bool good = report.verdict == Verdict::good && report.findings.empty() && report.complete == shape.ended;
     RecordingVerifier stored(recording.manifest.session);
     for (std::size_t k = 0; k < recording.chunks.size(); ++k) stored.chunk(k, recording.chunks[k], crypto::blake3(recording.chunks[k]));
-    good = good && stored.finish(recording.checkpoint(recording.chunks.size()), recording.signing.verify_key(), recording.origin()).verdict == Verdict::good;
+    good =
+        good && stored.finish(recording.checkpoint(recording.chunks.size()), recording.signing.verify_key(), recording.origin()).verdict ==
+                    Verdict::good;
     if (!good) ++accused;
   }
   std::printf("untouched recordings: %zu, accused: %zu\n", kUntouched, accused);

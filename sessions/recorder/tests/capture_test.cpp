@@ -38,7 +38,8 @@ struct Bench {
     config.heartbeat = 50ms;
     config.reopen_ms = 500;
     if (change) change(config);
-    recorder = std::make_unique<Recorder>(config, RecorderParts{files, clock, random, metrics, processor->key(), processor->client(), pipeline.client()});
+    recorder = std::make_unique<Recorder>(
+        config, RecorderParts{files, clock, random, metrics, processor->key(), processor->client(), pipeline.client()});
     return *recorder;
   }
   const Id& id() const { return plan.session; }
@@ -49,7 +50,8 @@ struct Bench {
   std::string typed() {
     std::string all;
     for (const auto& record : processor->records(id()))
-      if (const auto* key = std::get_if<rec::Key>(&record.payload); key != nullptr && key->action != rec::KeyAction::release) all += key->text;
+      if (const auto* key = std::get_if<rec::Key>(&record.payload); key != nullptr && key->action != rec::KeyAction::release)
+        all += key->text;
     return all;
   }
   template <class T>
@@ -74,9 +76,7 @@ struct Bench {
       ++frames;
       const auto& end = std::get<rec::FrameEnd>(record.payload);
       EXPECT_TRUE(end.digest.has_value());
-      if (end.digest) {
-        EXPECT_EQ(*end.digest, rec::frame_digest(player.picture().pixels)) << "frame " << end.number;
-      }
+      if (end.digest) { EXPECT_EQ(*end.digest, rec::frame_digest(player.picture().pixels)) << "frame " << end.number; }
       EXPECT_GT(std::int64_t{end.number}, number);
       number = end.number;
     }
@@ -87,7 +87,8 @@ struct Bench {
     std::string raw = xvfb.run({"import", "-window", "root", "-depth", "8", "rgb:-"});
     std::vector<std::uint32_t> pixels(raw.size() / 3);
     for (std::size_t i = 0; i < pixels.size(); ++i)
-      pixels[i] = static_cast<std::uint32_t>(static_cast<std::uint8_t>(raw[3 * i]) << 16 | static_cast<std::uint8_t>(raw[3 * i + 1]) << 8 | static_cast<std::uint8_t>(raw[3 * i + 2]));
+      pixels[i] = static_cast<std::uint32_t>(static_cast<std::uint8_t>(raw[3 * i]) << 16 | static_cast<std::uint8_t>(raw[3 * i + 1]) << 8 |
+                                             static_cast<std::uint8_t>(raw[3 * i + 2]));
     return pixels;
   }
 };
@@ -98,10 +99,10 @@ double cpu_seconds() {
   return static_cast<double>(u.ru_utime.tv_sec + u.ru_stime.tv_sec) + 1e-6 * static_cast<double>(u.ru_utime.tv_usec + u.ru_stime.tv_usec);
 }
 
-#define NEED_XVFB()                                                                  \
-  if (!test_support::Xvfb::installed()) {                                            \
-    if (std::getenv("CI") != nullptr) FAIL() << "Xvfb is not installed";             \
-    GTEST_SKIP() << "not run: Xvfb absent";                                          \
+#define NEED_XVFB()                                                      \
+  if (!test_support::Xvfb::installed()) {                                \
+    if (std::getenv("CI") != nullptr) FAIL() << "Xvfb is not installed"; \
+    GTEST_SKIP() << "not run: Xvfb absent";                              \
   }
 
 }  // namespace
@@ -115,7 +116,7 @@ TEST(Capture, ReplaysToExactlyWhatWasOnTheScreen) {
   Recorder& recorder = b.start_recorder();
   auto started = recorder.start(b.plan, {1, 0});
   EXPECT_GT(started.started_wall_ms, 0);
-  EXPECT_EQ(recorder.start(b.plan, {1, 0}).started_steady_ms, started.started_steady_ms);   // idempotent
+  EXPECT_EQ(recorder.start(b.plan, {1, 0}).started_steady_ms, started.started_steady_ms);  // idempotent
   ASSERT_EQ(recorder.list().size(), 1u);
   EXPECT_EQ(recorder.list()[0].state, "recording");
   EXPECT_GE(recorder.list()[0].frames, 1u);
@@ -141,7 +142,8 @@ TEST(Capture, ReplaysToExactlyWhatWasOnTheScreen) {
   EXPECT_TRUE(eventually([&] { return b.recorder->list().empty() && b.pipeline.reported("ended") && b.pipeline.reported("first_frame"); }));
   EXPECT_GT(b.pipeline.beats(), 3);
   EXPECT_NE(b.pipeline.last_beat().find("\"holder\":\"session-recorder\""), std::string::npos);
-  EXPECT_TRUE(eventually([&] { return system_files().list(b.dir.path() + "/spool").empty() && system_files().list(b.dir.path() + "/sessions").size() == 1; }));
+  EXPECT_TRUE(eventually(
+      [&] { return system_files().list(b.dir.path() + "/spool").empty() && system_files().list(b.dir.path() + "/sessions").size() == 1; }));
 }
 
 TEST(Capture, AnIdleDesktopCostsNothing) {
@@ -151,7 +153,7 @@ TEST(Capture, AnIdleDesktopCostsNothing) {
   b.xvfb.run({"xdotool", "search", "--sync", "--onlyvisible", "--class", "xterm"});
   Recorder& recorder = b.start_recorder(system_files(), [](RecorderConfig& c) { c.heartbeat = 1000ms; });
   recorder.start(b.plan, {1, 0});
-  std::this_thread::sleep_for(6500ms);       // the first segment closes after five seconds
+  std::this_thread::sleep_for(6500ms);  // the first segment closes after five seconds
   std::size_t segments = b.processor->count();
   auto frames = recorder.list()[0].frames;
   double before = cpu_seconds();
@@ -203,12 +205,10 @@ TEST(Capture, TheStartFailsWhenThereIsNoDisplay) {
   try {
     recorder.start(b.plan, {1, 0});
     FAIL() << "started without a display";
-  } catch (const Error& e) {
-    EXPECT_EQ(e.code(), "display_unavailable");
-  }
+  } catch (const Error& e) { EXPECT_EQ(e.code(), "display_unavailable"); }
   EXPECT_TRUE(recorder.list().empty());
   b.plan.target.display = b.xvfb.display();
-  recorder.start(b.plan, {2, 0});            // the session is not spoiled by it
+  recorder.start(b.plan, {2, 0});  // the session is not spoiled by it
   recorder.stop(b.id());
   EXPECT_TRUE(b.finished());
 }
@@ -243,8 +243,8 @@ TEST(Capture, ALostLeaseEndsCaptureAndTheStateSaysSo) {
   b.pipeline.lose(b.id(), 1);
   ASSERT_TRUE(eventually([&] { return recorder.list()[0].state == "lost"; }));
   EXPECT_THROW(recorder.stop(b.id()), Error);
-  recorder.start(b.plan, {7, 0});            // under a new lease it begins anew
-  std::this_thread::sleep_for(150ms);        // several heartbeats
+  recorder.start(b.plan, {7, 0});      // under a new lease it begins anew
+  std::this_thread::sleep_for(150ms);  // several heartbeats
   EXPECT_EQ(recorder.list()[0].state, "recording");
 }
 
@@ -253,14 +253,20 @@ TEST(Capture, AKilledRecorderIsTakenUpAgainWithAGapAndEverythingTypedBefore) {
   Bench b;
   auto terminal = b.xvfb.start({"xterm", "-e", "cat"});
   b.xvfb.run({"xdotool", "search", "--sync", "--onlyvisible", "--class", "xterm", "windowfocus", "--sync"});
-  std::vector<std::string> argv{RECORDER_CHILD, "record", b.dir.path() + "/r", b.processor->key().text(), std::to_string(b.processor->port()),
-                                std::to_string(b.pipeline.port()), b.id().text(), b.xvfb.display()};
+  std::vector<std::string> argv{RECORDER_CHILD,
+                                "record",
+                                b.dir.path() + "/r",
+                                b.processor->key().text(),
+                                std::to_string(b.processor->port()),
+                                std::to_string(b.pipeline.port()),
+                                b.id().text(),
+                                b.xvfb.display()};
   std::string out = b.dir.path() + "/out";
   auto ready = [&] { return system_files().exists(out) && system_files().read_file(out).size() > 6; };
   test_support::Child first(argv, {}, out);
   ASSERT_TRUE(eventually(ready));
   b.type("before the crash");
-  std::this_thread::sleep_for(600ms);        // keys are held 300 ms, batches 200 ms
+  std::this_thread::sleep_for(600ms);  // keys are held 300 ms, batches 200 ms
   first.send_signal(SIGKILL);
   first.wait();
   system_files().remove(out);
@@ -378,7 +384,7 @@ TEST(Restart, APausedRecordingStaysPaused) {
       again.resume(b.id());
       return true;
     } catch (const Error&) {
-      return false;                          // the display is not open yet
+      return false;  // the display is not open yet
     }
   }));
   again.stop(b.id());
@@ -409,7 +415,7 @@ TEST(Restart, ALostSpoolIsFoundOutAndTheRecordingGoesOnBehindWhatIsCommitted) {
   Recorder& first = b.start_recorder();
   first.start(b.plan, {1, 0});
   for (int i = 0; i < 3; ++i) {
-    first.pause(b.id());                     // each closes a segment
+    first.pause(b.id());  // each closes a segment
     first.resume(b.id());
   }
   ASSERT_TRUE(eventually([&] { return b.processor->count() >= 3; }));
@@ -424,11 +430,13 @@ TEST(Restart, ALostSpoolIsFoundOutAndTheRecordingGoesOnBehindWhatIsCommitted) {
   system_files().replace_file(path, as_bytes(json::serialize(state)));
   Recorder& again = b.start_recorder();
   ASSERT_TRUE(eventually([&] { return again.list().at(0).frames > 0; }));
-  ASSERT_TRUE(eventually([&] {
-    for (auto& [ms, gap] : b.all_of<rec::Gap>())
-      if (gap.reason == rec::GapReason::spool_lost) return true;
-    return false;
-  }, 20s));
+  ASSERT_TRUE(eventually(
+      [&] {
+        for (auto& [ms, gap] : b.all_of<rec::Gap>())
+          if (gap.reason == rec::GapReason::spool_lost) return true;
+        return false;
+      },
+      20s));
   again.stop(b.id());
   ASSERT_TRUE(b.finished());
   EXPECT_GT(b.processor->count(), before);

@@ -47,7 +47,8 @@ int record(char** argv) {
   runtime::Metrics metrics;
   RecorderConfig config;
   config.directory = argv[2];
-  Recorder recorder(config, {system_files(), clock, random, metrics, *crypto::BoxPublicKey::parse(argv[3]), client_of(argv[4]), client_of(argv[5])});
+  Recorder recorder(
+      config, {system_files(), clock, random, metrics, *crypto::BoxPublicKey::parse(argv[3]), client_of(argv[4]), client_of(argv[5])});
   if (recorder.list().empty()) {
     contracts::RecordingPlan plan;
     plan.session = *Id::parse(argv[6]);

@@ -39,7 +39,9 @@ class Processor {
     net::ServerConfig config;
     config.port = port;
     config.worker_threads = 4;
-    server_ = std::make_unique<net::Server>(config, std::move(router), [](const net::Request&) { return std::optional<std::string>("test"); }, [](const net::RequestRecord&) {});
+    server_ = std::make_unique<net::Server>(
+        config, std::move(router), [](const net::Request&) { return std::optional<std::string>("test"); },
+        [](const net::RequestRecord&) {});
     server_->start();
   }
   ~Processor() { server_->stop(std::chrono::seconds(1)); }
@@ -106,7 +108,10 @@ class Processor {
       judge = judge_;
       most_at_once_ = std::max<std::size_t>(most_at_once_, ++under_way_[opened->session]);
     }
-    struct Leave { std::function<void()> f; ~Leave() { f(); } } leave{[&] {
+    struct Leave {
+      std::function<void()> f;
+      ~Leave() { f(); }
+    } leave{[&] {
       std::lock_guard lock(mutex_);
       --under_way_[opened->session];
     }};
@@ -119,7 +124,8 @@ class Processor {
       ++next;
       taken_.push_back(std::move(*opened));
     }
-    return net::Response::json(200, json::object{{"session_id", opened->session.text()}, {"sequence", opened->sequence}, {"tree_size", next}});
+    return net::Response::json(200,
+                               json::object{{"session_id", opened->session.text()}, {"sequence", opened->sequence}, {"tree_size", next}});
   }
 
   SystemRandom random_;
@@ -146,7 +152,8 @@ class Pipeline {
       json::array lost;
       for (const json::value& beat : body.at("recordings").as_array())
         for (const auto& [id, token] : lost_)
-          if (beat.at("session_id").as_string() == id.text() && beat.at("fencing_token").to_number<std::uint64_t>() == token) lost.push_back(json::value(id.text()));
+          if (beat.at("session_id").as_string() == id.text() && beat.at("fencing_token").to_number<std::uint64_t>() == token)
+            lost.push_back(json::value(id.text()));
       return net::Response::json(200, json::object{{"lost", std::move(lost)}, {"unknown", json::array{}}});
     });
     router.add(net::Method::post, "/api/v1/recordings/{id}/reports", [this](net::Request& request) {
@@ -155,7 +162,9 @@ class Pipeline {
       reports_.push_back(std::string(body.at("event").as_string()));
       return net::Response::empty();
     });
-    server_ = std::make_unique<net::Server>(net::ServerConfig{}, std::move(router), [](const net::Request&) { return std::optional<std::string>("test"); }, [](const net::RequestRecord&) {});
+    server_ = std::make_unique<net::Server>(
+        net::ServerConfig{}, std::move(router), [](const net::Request&) { return std::optional<std::string>("test"); },
+        [](const net::RequestRecord&) {});
     server_->start();
   }
   ~Pipeline() { server_->stop(std::chrono::seconds(1)); }

@@ -22,7 +22,9 @@ TEST(Http, TheRecorderClientStartsPausesResumesAndStops) {
   RecorderConfig config;
   config.directory = dir.path();
   Recorder recorder(config, {system_files(), clock, random, metrics, processor.key(), processor.client(), pipeline.client()});
-  net::Server server({}, routes([&]() -> Recorder& { return recorder; }), [](const net::Request&) { return std::optional<std::string>("service:pipeline"); }, [](const net::RequestRecord&) {});
+  net::Server server(
+      {}, routes([&]() -> Recorder& { return recorder; }),
+      [](const net::Request&) { return std::optional<std::string>("service:pipeline"); }, [](const net::RequestRecord&) {});
   server.start();
   auto http = client_of(server.port());
   contracts::RecorderClient client(http);
@@ -44,9 +46,7 @@ TEST(Http, TheRecorderClientStartsPausesResumesAndStops) {
   try {
     client.pause(new_id());
     FAIL();
-  } catch (const Error& e) {
-    EXPECT_EQ(e.code(), "recording_not_found");
-  }
+  } catch (const Error& e) { EXPECT_EQ(e.code(), "recording_not_found"); }
   plan.target.display = ":9797";
   plan.session = new_id();
   try {

@@ -24,7 +24,8 @@ struct Bench {
     hooks.committed = [this](const Segment&) { ++committed; };
     hooks.lost = [this](const Id&, std::uint64_t, const Error&) { ++lost; };
     hooks.hole = [this](const Id&) { ++holes; };
-    return std::make_unique<Sender>(SenderConfig{.first_delay = 5ms, .longest_delay = 40ms}, std::move(client), spool, log, std::move(hooks));
+    return std::make_unique<Sender>(SenderConfig{.first_delay = 5ms, .longest_delay = 40ms}, std::move(client), spool, log,
+                                    std::move(hooks));
   }
   SegmentPtr segment(const Id& session, std::uint64_t sequence, std::uint16_t flags = 0) {
     SegmentPtr s = spool.open_segment(session, sequence, 1);
@@ -158,7 +159,7 @@ TEST(Sender, PutsAGapInPlaceOfASegmentThatWasDamagedOnDisk) {
   EXPECT_TRUE(segments.at(1).flags & rec::kGap);
   EXPECT_EQ(segments.at(1).first_ms, 100);
   EXPECT_EQ(segments.at(1).last_ms, 190);
-  EXPECT_TRUE(b.processor.ended(id));        // the end is not lost with the segment that told it
+  EXPECT_TRUE(b.processor.ended(id));  // the end is not lost with the segment that told it
   EXPECT_EQ(b.holes, 2);
 }
 
@@ -203,7 +204,7 @@ TEST(SegmentBuilder, SealsABatchEvery200MsAndClosesASmallSegmentAfterFiveSeconds
   b.add(1000, 100);
   EXPECT_EQ(b.builder.next_deadline(), 1200);
   b.builder.tick(1200);
-  EXPECT_EQ(b.builder.next_deadline(), 6000);    // the batch is in the spool, the segment stays open
+  EXPECT_EQ(b.builder.next_deadline(), 6000);  // the batch is in the spool, the segment stays open
   b.add(3000, 100);
   EXPECT_EQ(b.builder.next_deadline(), 3200);
   b.builder.tick(3200);
@@ -213,7 +214,7 @@ TEST(SegmentBuilder, SealsABatchEvery200MsAndClosesASmallSegmentAfterFiveSeconds
   EXPECT_EQ(b.closed[0]->first_ms, 1000);
   EXPECT_EQ(b.closed[0]->last_ms, 3000);
   EXPECT_EQ(b.closed[0]->flags, rec::kHasEvents);
-  EXPECT_FALSE(b.builder.next_deadline());       // nothing while idle
+  EXPECT_FALSE(b.builder.next_deadline());  // nothing while idle
 }
 
 TEST(SegmentBuilder, ClosesASegmentOf16KiBAfterOneSecondAndOneOf1MiBAtOnce) {
@@ -224,7 +225,7 @@ TEST(SegmentBuilder, ClosesASegmentOf16KiBAfterOneSecondAndOneOf1MiBAtOnce) {
   EXPECT_EQ(b.closed.size(), 1u);
   for (int i = 0; i < 270; ++i) b.add(3000, 4000);
   EXPECT_EQ(b.closed.size(), 2u);
-  EXPECT_GE(b.closed[1]->pieces.size(), 4u);     // batches of 256 KiB
+  EXPECT_GE(b.closed[1]->pieces.size(), 4u);  // batches of 256 KiB
   EXPECT_EQ(b.closed[1]->sequence, 1u);
 }
 
@@ -232,7 +233,8 @@ TEST(SegmentBuilder, SpreadsAHugeFrameOverSeveralSegmentsThatDecodeOneAfterTheOt
   Builder b;
   Bytes frame;
   rec::append(frame, {5, rec::Keyframe{}});
-  for (int i = 0; i < 2000; ++i) rec::append(frame, {5, rec::Tile{{0, 0, 64, 64}, rec::TileCodec::rgb, Bytes(12288, static_cast<std::uint8_t>(i))}});
+  for (int i = 0; i < 2000; ++i)
+    rec::append(frame, {5, rec::Tile{{0, 0, 64, 64}, rec::TileCodec::rgb, Bytes(12288, static_cast<std::uint8_t>(i))}});
   rec::append(frame, {5, rec::FrameEnd{}});
   b.builder.add_stream(frame, 1000);
   ASSERT_TRUE(b.builder.close());

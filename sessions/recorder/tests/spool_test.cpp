@@ -92,9 +92,7 @@ TEST(Spool, ATornTailIsIgnoredWhereverItWasCut) {
     auto found = b.open().recover();
     std::size_t expected = (cut - rec::kSpoolHeaderSize) / batch;
     ASSERT_EQ(found.size(), expected > 0 ? 1u : 0u) << "cut at " << cut;
-    if (expected > 0) {
-      EXPECT_EQ(found[0]->pieces.size(), expected) << "cut at " << cut;
-    }
+    if (expected > 0) { EXPECT_EQ(found[0]->pieces.size(), expected) << "cut at " << cut; }
     b.spool.reset();
     if (expected == 0) system_files().replace_file(path, whole);
   }
@@ -136,7 +134,7 @@ TEST(Spool, AReleasedFileGoesOnceItIsNotTheCurrentOneAndTheBoundsAreSaved) {
     segments.push_back(spool.open_segment(session, i, 1));
     ASSERT_TRUE(put(spool, segments.back(), 0, std::string(1500, 'x'), true));
   }
-  EXPECT_EQ(b.files().size(), 3u);           // two segments reach the limit, the third begins a new file
+  EXPECT_EQ(b.files().size(), 3u);  // two segments reach the limit, the third begins a new file
   for (int i = 0; i < 4; ++i) spool.release(*segments[static_cast<std::size_t>(i)]);
   EXPECT_TRUE(eventually([&] { return b.files().size() == 1; }));
   EXPECT_GE(b.removals, 1);
@@ -177,7 +175,7 @@ TEST(Spool, AFullDiskKeepsBatchesInMemoryUpToTheLimitAndWritesThemLater) {
   ASSERT_TRUE(put(spool, s, 2, std::string(1500, 'n')));
   EXPECT_FALSE(put(spool, s, 3, std::string(1500, 'o')));
   EXPECT_TRUE(spool.full());
-  EXPECT_TRUE(b.records(*s) == "before " + std::string(1500, 'm') + std::string(1500, 'n'));   // sent from memory all the same
+  EXPECT_TRUE(b.records(*s) == "before " + std::string(1500, 'm') + std::string(1500, 'n'));  // sent from memory all the same
   disk_full = false;
   ASSERT_TRUE(eventually([&] { return !spool.full() && !spool.in_memory(*s); }));
   EXPECT_EQ(b.pressures, (std::vector<bool>{true, false}));
@@ -199,7 +197,7 @@ TEST(Spool, AHalfWrittenBatchThatCannotBeTruncatedDoesNotSpoilThoseAfterIt) {
   Spool& spool = b.open(faulty);
   SegmentPtr s = spool.open_segment(new_id(), 0, 1);
   ASSERT_TRUE(put(spool, s, 0, "whole "));
-  broken = 2;                                // half of the write happens, then truncating fails as well
+  broken = 2;  // half of the write happens, then truncating fails as well
   ASSERT_TRUE(put(spool, s, 1, "once broken "));
   ASSERT_TRUE(eventually([&] { return !spool.in_memory(*s); }));
   ASSERT_TRUE(put(spool, s, 2, "end", true));
@@ -244,11 +242,11 @@ TEST(Spool, IsDurableWithinTheIntervalAndAtOnceOnDemand) {
   EXPECT_GE(syncs, 1);
   int before = syncs;
   spool.make_durable(*s);
-  EXPECT_EQ(syncs, before);                  // nothing new: no second sync
+  EXPECT_EQ(syncs, before);  // nothing new: no second sync
   ASSERT_TRUE(put(spool, s, 1, "b", true));
   EXPECT_TRUE(eventually([&] { return syncs > before; }));
   std::this_thread::sleep_for(200ms);
   before = syncs;
   std::this_thread::sleep_for(200ms);
-  EXPECT_EQ(syncs, before);                  // idle: asleep
+  EXPECT_EQ(syncs, before);  // idle: asleep
 }

@@ -13,7 +13,7 @@ TEST(Convert, AnEventBecomesARecordAtTheSessionsTime) {
   const auto& key = std::get<rec::Key>(record->payload);
   EXPECT_EQ(key.action, rec::KeyAction::repeat);
   EXPECT_EQ(key.text, "a");
-  EXPECT_EQ(to_record({10, desktop::PointerMotion{}}, 4000)->ms, 0);    // from before the session began
+  EXPECT_EQ(to_record({10, desktop::PointerMotion{}}, 4000)->ms, 0);  // from before the session began
   EXPECT_FALSE(to_record({10, desktop::Lost{"gone"}}, 0));
 }
 
@@ -32,7 +32,7 @@ TEST(SessionStates, SurviveARestartAndAFullDiskAndUnreadableOnesAreSetAside) {
   TempDir dir;
   std::atomic<bool> full{false};
   FaultyFileOps files([&](std::string_view call, const std::string& path, std::uint64_t) {
-    if (call == "remove" && path.ends_with("/reserve")) full = false;    // what removing the reserve does on a real disk
+    if (call == "remove" && path.ends_with("/reserve")) full = false;  // what removing the reserve does on a real disk
     return full && call == "write" ? ENOSPC : 0;
   });
   runtime::Log log("test");
@@ -65,6 +65,6 @@ TEST(SessionStates, SurviveARestartAndAFullDiskAndUnreadableOnesAreSetAside) {
   loaded[0].boot_id = "another boot";
   loaded[0].started_wall_ms = clock.wall_ms() - 60'000;
   EXPECT_EQ(started_steady_now(loaded[0], clock), clock.steady_ms() - 60'000);
-  loaded[0].last_ms = 90'000;                // the wall clock went back: session time does not
+  loaded[0].last_ms = 90'000;  // the wall clock went back: session time does not
   EXPECT_EQ(started_steady_now(loaded[0], clock), clock.steady_ms() - 90'000);
 }
