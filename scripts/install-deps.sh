@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 groups=("$@"); [ ${#groups[@]} -gt 0 ] || groups=(build run)
 
-as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo -n "$@" || { echo "install-deps: needs root or sudo for: $*" >&2; exit 1; }; fi; }
+as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@" || { echo "install-deps: needs root or sudo for: $*" >&2; exit 1; }; fi; }
 missing=()
 for group in "${groups[@]}"; do
   while read -r kind name; do
