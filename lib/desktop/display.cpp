@@ -1,6 +1,7 @@
 #include "lib/desktop/display.hpp"
 
 #include <algorithm>
+#include <utility>
 
 #include <xcb/xcb.h>
 #include <xcb/xfixes.h>
@@ -67,13 +68,13 @@ class Display::Impl {
     busy_ = false;
     std::int64_t now = clock_.steady_ms();
     for (int round = 0; round < kMaxRounds; ++round) {
-      bool any = drain();
+      const bool more = drain();
       now = clock_.steady_ms();
-      any = windows_->refresh(now) || any;
-      if (!any) break;
       // A round trip may have pulled further events into xcb's queue, where no poll() sees them.
+      if (!windows_->refresh(now) && !more) break;
       busy_ = round + 1 == kMaxRounds;
     }
+    settled_ = !clipboard_ || !clipboard_->next_deadline();  // its tick may ask for something
     hold_.tick(now);
     if (clipboard_) clipboard_->tick(now);
     if (processes_) processes_->tick(now);
@@ -81,16 +82,24 @@ class Display::Impl {
   }
 
   std::vector<DesktopEvent> take(std::int64_t now, bool last) {
+    const bool just_settled = std::exchange(settled_, false);
+    bool asked = false;
     if (pointer_moved_ && (last || now - pointer_read_ >= kMotionEveryMs)) {
       std::int64_t at = pointer_moved_at_;
       auto pointer = query_pointer();
+      asked = true;
       if (pointer) ready_.push_back({at, PointerMotion{pointer->x, pointer->y}});
       place_cursor(pointer, at);
       pointer_moved_ = false;
       pointer_read_ = now;
     }
-    if (cursor_changed_ && (last || now - cursor_read_ >= kCursorEveryMs)) read_cursor(now);
-    settle();
+    if (cursor_changed_ && (last || now - cursor_read_ >= kCursorEveryMs)) {
+      read_cursor(now);
+      asked = true;
+    }
+    // Right after process_events() there is nothing to drain, unless a round trip brought it in.
+    if (asked || !just_settled || last) settle();
+    settled_ = false;
     bool gone = connection_.lost();
     for (DesktopEvent& key : last || gone ? hold_.take_all(now) : hold_.take(now)) ready_.push_back(std::move(key));
     if (gone && !lost_told_) {
@@ -185,15 +194,14 @@ class Display::Impl {
     }
   }
 
+  // True when it stopped before the last event.
   bool drain() {
-    int count = 0;
-    while (count < kMaxEventsPerRound) {
+    for (int count = 0; count < kMaxEventsPerRound; ++count) {
       Owned<void> event = connection_.next_event();
-      if (!event) break;
+      if (!event) return false;
       handle(event.get());
-      ++count;
     }
-    return count > 0;
+    return true;
   }
 
   void handle(const void* raw) {
@@ -316,6 +324,7 @@ class Display::Impl {
   std::uint8_t xfixes_event_ = 0, xinput_opcode_ = 0;
   std::uint64_t receivers_version_ = 0;
   bool busy_ = false, lost_told_ = false;
+  bool settled_ = false;  // no round trip since the last settle()
   bool pointer_moved_ = false, cursor_changed_ = false, cursor_told_ = false, cursor_visible_ = true;
   std::int64_t pointer_moved_at_ = 0, pointer_read_ = 0, cursor_changed_at_ = 0, cursor_read_ = 0;
   CursorPosition cursor_;

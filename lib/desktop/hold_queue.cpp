@@ -19,7 +19,7 @@ void HoldQueue::push(std::int64_t at, std::int64_t now, std::uint32_t keycode, K
 }
 
 void HoldQueue::tick(std::int64_t now) {
-  if (!held_.empty() && (!last_check_ || now - *last_check_ >= kCheckEveryMs)) check(now);
+  if (!held_.empty() && (!last_check_ || now - *last_check_ >= kCheckEarlyMs)) check(now);
 }
 
 DesktopEvent HoldQueue::let_go(Held held) {

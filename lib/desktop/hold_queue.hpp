@@ -1,7 +1,8 @@
 // Holds key events for a moment, so that a password prompt which appears just after a key was pressed still masks it. A
 // key comes out masked if input was hidden when it was pressed, when it is let go, at any check between, or at most one
-// second before the press. Checks run at every key and every 100 ms while something is held (and let go of what
-// was held for 300 ms); nothing runs otherwise.
+// second before the press. Checks run at every key press and every 100 ms while something is held (and let go of
+// what was held for 300 ms); when something else wakes the owner 50 ms or more after a check, the next one is done then, for
+// a wake-up less. Nothing runs otherwise.
 // One thread. What is held is lost in a crash, unwritten.
 #pragma once
 
@@ -20,6 +21,7 @@ class HoldQueue {
  public:
   static constexpr std::int64_t kHoldMs = 300;
   static constexpr std::int64_t kCheckEveryMs = 100;
+  static constexpr std::int64_t kCheckEarlyMs = 50;
   static constexpr std::int64_t kLookBackMs = 1000;
 
   // `hides_input(now)`: is typed text hidden at this moment?
@@ -32,7 +34,7 @@ class HoldQueue {
   std::vector<DesktopEvent> take(std::int64_t now);
   // All keys; those still on hold are masked.
   std::vector<DesktopEvent> take_all(std::int64_t now);
-  // Runs a check if one is due.
+  // Runs a check if one is due or may be done early.
   void tick(std::int64_t now);
   std::optional<std::int64_t> next_deadline() const;
 

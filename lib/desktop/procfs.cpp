@@ -51,10 +51,19 @@ std::vector<std::uint32_t> numbered_entries(const std::string& directory) {
   return found;
 }
 
+// Of the files that hold one record only, a single read gets all.
+std::optional<std::string> slurp_record(const std::string& path) {
+  File file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  if (!file) return std::nullopt;
+  char buffer[1024];
+  ssize_t n = ::read(file.fd(), buffer, sizeof buffer);
+  return std::string(buffer, static_cast<std::size_t>(std::max<ssize_t>(n, 0)));
+}
+
 // Every thread has its own list of children.
-void append_children(std::uint32_t pid, std::vector<std::uint32_t>& out) {
-  std::string tasks = proc_path(pid, "task");
-  for (std::uint32_t tid : numbered_entries(tasks)) {
+void append_children(const ProcessFacts& process, std::vector<std::uint32_t>& out) {
+  std::string tasks = proc_path(process.pid, "task");
+  for (std::uint32_t tid : process.threads == 1 ? std::vector{process.pid} : numbered_entries(tasks)) {
     auto text = slurp(tasks + "/" + std::to_string(tid) + "/children", 64 << 10);
     if (!text) continue;
     std::string_view rest = *text;
@@ -76,7 +85,7 @@ std::optional<ProcessFacts> parse_stat(std::string_view text) {
   if (!pid) return std::nullopt;
   facts.pid = *pid;
   facts.name = std::string(text.substr(open + 1, close - open - 1));
-  // After the name: state ppid pgrp session tty_nr tpgid
+  // After the name: state ppid pgrp session tty_nr tpgid, eleven more, num_threads
   std::string_view rest = text.substr(close + 1);
   std::int64_t values[6] = {};
   for (int i = 0; i < 6; ++i) {
@@ -93,11 +102,16 @@ std::optional<ProcessFacts> parse_stat(std::string_view text) {
   facts.group = static_cast<std::uint32_t>(values[2]);
   facts.tty = static_cast<std::uint32_t>(values[4]);
   facts.foreground_group = values[5] > 0 ? static_cast<std::uint32_t>(values[5]) : 0;
+  for (int i = 0; i < 11 && !rest.empty(); ++i) rest.remove_prefix(std::min(rest.find(' ', 1), rest.size()));
+  if (!rest.empty()) {
+    rest.remove_prefix(1);
+    facts.threads = number(rest.substr(0, rest.find_first_of(" \n"))).value_or(0);
+  }
   return facts;
 }
 
 std::optional<ProcessFacts> ProcFs::facts(std::uint32_t pid) {
-  auto text = slurp(proc_path(pid, "stat"), 1024);
+  auto text = slurp_record(proc_path(pid, "stat"));
   return text ? parse_stat(*text) : std::nullopt;
 }
 
@@ -109,8 +123,8 @@ std::vector<ProcessFacts> ProcFs::family(std::uint32_t pid) {
   for (std::size_t i = 0; i < pending.size() && members.size() < kMaxFamily; ++i) {
     auto process = facts(pending[i]);
     if (!process) continue;
+    append_children(*process, pending);
     members.push_back(std::move(*process));
-    append_children(pending[i], pending);
   }
   return members;
 }
@@ -118,7 +132,7 @@ std::vector<ProcessFacts> ProcFs::family(std::uint32_t pid) {
 std::vector<std::uint32_t> ProcFs::named(const std::vector<std::string_view>& names) {
   std::vector<std::uint32_t> found;
   for (std::uint32_t pid : all_pids()) {
-    auto name = slurp(proc_path(pid, "comm"), 64);
+    auto name = slurp_record(proc_path(pid, "comm"));
     if (!name) continue;
     if (!name->empty() && name->back() == '\n') name->pop_back();
     if (std::find(names.begin(), names.end(), *name) != names.end()) found.push_back(pid);

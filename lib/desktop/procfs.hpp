@@ -16,6 +16,7 @@ struct ProcessFacts {
   std::uint32_t tty = 0;               // controlling terminal as a device number, 0: none
   std::uint32_t foreground_group = 0;  // of that terminal
   std::string name;                    // comm: at most 15 bytes
+  std::uint32_t threads = 0;           // 0: not known
 };
 struct TtyMode {
   bool echo = true, canonical = true;

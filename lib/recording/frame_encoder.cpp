@@ -1,10 +1,9 @@
 #include "lib/recording/frame_encoder.hpp"
 
 #include <algorithm>
-#include <array>
+#include <memory>
 #include <string>
 
-#include "lib/crypto/hash.hpp"
 #include "lib/recording/copy_finder.hpp"
 #include "lib/recording/hot_tiles.hpp"
 #include "lib/recording/record_layout.hpp"
@@ -15,14 +14,18 @@ namespace lucid::recording {
 namespace {
 
 using layout::kTile;
-using TileHash = std::array<std::uint8_t, 16>;
 
 constexpr std::int64_t kActivityCapMs = 1000;  // a pause longer than this counts as so much activity
 constexpr int kMinJpegSide = 16;               // smaller changes are cheaper lossless
+constexpr std::int64_t kMinRestoreArea = 512;  // smaller areas are restored only when all of them can be
 
 const std::uint32_t* at(const PixelView& v, int x, int y) {
-  return v.pixels + static_cast<std::size_t>(y - v.area.y) * v.stride + static_cast<std::size_t>(x - v.area.x);
+  return v.pixels + static_cast<std::ptrdiff_t>(y - v.area.y) * static_cast<std::ptrdiff_t>(v.stride) + (x - v.area.x);
 }
+
+using TilePixels = std::unique_ptr<std::uint32_t[]>;
+
+std::uint32_t* at(const TilePixels& tile, const Rect& area) { return tile.get() + (area.y % kTile) * kTile + area.x % kTile; }
 
 // What one grab changes in one tile.
 struct Cell {
@@ -54,7 +57,9 @@ struct FrameEncoder::State {
   EncoderConfig config;
   int width = 0, height = 0, columns = 0, rows = 0;
   std::vector<std::uint32_t> picture;  // as recorded
-  std::vector<TileHash> full_hashes;   // of the last full keyframe's tiles
+  // What the last full keyframe shows in the tiles that changed since (the others still show it), kTile pixels a row.
+  std::vector<TilePixels> full_tiles;
+  std::vector<TilePixels> kept_tiles;  // what is kept beside it (records.hpp), where that is something else
   bool needs_full = true;              // no picture to compare with
   std::uint32_t number = 0, full_number = 0;
   std::size_t full_bytes = 0;                                                // of the last full keyframe
@@ -83,8 +88,12 @@ struct FrameEncoder::State {
   void take(const Rect& area, const PixelView& grab);
   void add_parts(std::vector<Rect>& areas, const Cell& cell, const PixelView& grab) const;
   void put_area(std::size_t tile, const Rect& area, bool was_hot, std::int64_t ms, Bytes& records);
-  TileHash tile_hash(std::size_t tile);
-  void put_tile(const Rect& area, ManyColours many, std::int64_t ms, Bytes& records);
+  void keep_full_tiles(const Rect& area);
+  void keep(std::size_t tile, const Rect& area);
+  TileDifference difference(const TilePixels& tile, const Rect& area) const;
+  bool put_restored(std::size_t tile, const Rect& area, std::int64_t ms, Bytes& records);
+  TileCodec put_tile(const Rect& area, ManyColours many, std::int64_t ms, Bytes& records);
+  void put_kept_tile(std::size_t tile, const Rect& area, ManyColours many, std::int64_t ms, Bytes& records);
   void put_frame_end(bool keyframe, std::int64_t ms, Bytes& records);
 
   std::uint64_t take_full_screen(const std::vector<PixelView>& grabs);
@@ -140,25 +149,48 @@ void FrameEncoder::State::add_parts(std::vector<Rect>& areas, const Cell& cell, 
 
 // Takes over the grab's pixels of `area` into the recorded picture.
 void FrameEncoder::State::take(const Rect& area, const PixelView& grab) {
+  keep_full_tiles(area);
   for (int y = area.y; y < area.bottom(); ++y) std::copy_n(recording::at(grab, area.x, y), area.width, at(area.x, y));
 }
 
-// Collision-resistant, because whoever is recorded chooses the pixels.
-TileHash FrameEncoder::State::tile_hash(std::size_t tile) {
-  const Rect r = tile_area(tile);
-  std::array<std::uint32_t, kTile * kTile> pixels;
-  for (int y = 0; y < r.height; ++y) std::copy_n(at(r.x, r.y + y), r.width, pixels.data() + y * r.width);
-  const Hash32 hash = crypto::blake3({reinterpret_cast<const std::uint8_t*>(pixels.data()), static_cast<std::size_t>(r.area()) * 4});
-  TileHash out;
-  std::copy_n(hash.begin(), out.size(), out.begin());
-  return out;
+// Called before pixels of `area` change for the first time since the full keyframe.
+void FrameEncoder::State::keep_full_tiles(const Rect& area) {
+  if (needs_full) return;
+  for (int row = area.y / kTile; row * kTile < area.bottom(); ++row)
+    for (int column = area.x / kTile; column * kTile < area.right(); ++column) {
+      const std::size_t tile = static_cast<std::size_t>(row) * static_cast<std::size_t>(columns) + static_cast<std::size_t>(column);
+      if (full_tiles[tile]) continue;
+      const Rect r = tile_area(tile);
+      full_tiles[tile] = std::make_unique<std::uint32_t[]>(kTile * kTile);
+      for (int y = 0; y < r.height; ++y) std::copy_n(at(r.x, r.y + y), r.width, full_tiles[tile].get() + y * kTile);
+    }
+}
+
+// `area` was written as a planar tile.
+void FrameEncoder::State::keep(std::size_t tile, const Rect& area) {
+  if (!kept_tiles[tile]) {
+    kept_tiles[tile] = std::make_unique_for_overwrite<std::uint32_t[]>(kTile * kTile);
+    std::copy_n(full_tiles[tile].get(), kTile * kTile, kept_tiles[tile].get());
+  }
+  for (int y = 0; y < area.height; ++y) std::copy_n(at(area.x, area.y + y), area.width, recording::at(kept_tiles[tile], area) + y * kTile);
+}
+
+// Where the picture differs from an earlier state of that tile, relative to the area.
+TileDifference FrameEncoder::State::difference(const TilePixels& tile, const Rect& area) const {
+  return tile_difference(at(area.x, area.y), stride(), recording::at(tile, area), kTile, area.width, area.height);
 }
 
 // ---- writing --------------------------------------------------------------------------------------------------------
 
-void FrameEncoder::State::put_tile(const Rect& area, ManyColours many, std::int64_t ms, Bytes& records) {
+TileCodec FrameEncoder::State::put_tile(const Rect& area, ManyColours many, std::int64_t ms, Bytes& records) {
   const TileCoder::Encoded encoded = coder.encode(at(area.x, area.y), stride(), area.width, area.height, many);
   layout::append_tile(records, ms, area, encoded.codec, encoded.data);
+  return encoded.codec;
+}
+
+// A tile of an ordinary frame.
+void FrameEncoder::State::put_kept_tile(std::size_t tile, const Rect& area, ManyColours many, std::int64_t ms, Bytes& records) {
+  if (put_tile(area, many, ms, records) == TileCodec::planar) keep(tile, area);
 }
 
 void FrameEncoder::State::put_frame_end(bool keyframe, std::int64_t ms, Bytes& records) {
@@ -194,11 +226,11 @@ void FrameEncoder::State::put_full_keyframe(std::int64_t ms, Bytes& records) {
   // Repeated here so that a reader may start at this record.
   append(records, {ms, ScreenSize{static_cast<std::uint16_t>(width), static_cast<std::uint16_t>(height), 24}});
   append(records, {ms, Keyframe{KeyframeKind::full, number}});
-  full_hashes.resize(tiles());
-  for (std::size_t tile = 0; tile < tiles(); ++tile) {
-    put_tile(tile_area(tile), ManyColours::planar, ms, records);
-    full_hashes[tile] = tile_hash(tile);
-  }
+  for (std::size_t tile = 0; tile < tiles(); ++tile) put_tile(tile_area(tile), ManyColours::planar, ms, records);
+  full_tiles.clear();
+  full_tiles.resize(tiles());
+  kept_tiles.clear();
+  kept_tiles.resize(tiles());
   full_number = number;
   full_bytes = records.size() - before;
   since_full_ms = 0;
@@ -210,13 +242,14 @@ bool FrameEncoder::State::put_diff_keyframe(std::int64_t ms, Bytes& records) {
   const std::size_t before = records.size();
   append(records, {ms, Keyframe{KeyframeKind::diff, full_number}});
   for (std::size_t tile = 0; tile < tiles(); ++tile) {
-    if (tile_hash(tile) == full_hashes[tile]) continue;
+    if (!full_tiles[tile] || difference(full_tiles[tile], tile_area(tile)).pixels == 0) continue;
     put_tile(tile_area(tile), ManyColours::planar, ms, records);
     if (records.size() - before > full_bytes / 4 * 3) {
       records.resize(before);
       return false;
     }
   }
+  for (TilePixels& tile : kept_tiles) tile.reset();
   return true;
 }
 
@@ -257,7 +290,38 @@ bool FrameEncoder::State::put_copies(const std::vector<PixelView>& grabs, std::s
   return true;
 }
 
+// Writes an area that shows (nearly) what an earlier picture showed there, as a window that moved or closed leaves behind,
+// as a reference to it. False: it shows something else.
+bool FrameEncoder::State::put_restored(std::size_t tile, const Rect& area, std::int64_t ms, Bytes& records) {
+  RestoreFrom from = RestoreFrom::full_keyframe;
+  const TilePixels* pixels = &full_tiles[tile];
+  TileDifference left = difference(*pixels, area);
+  if (left.pixels > 0 && kept_tiles[tile]) {
+    const TileDifference other = difference(kept_tiles[tile], area);
+    if (other.pixels < left.pixels) {
+      from = RestoreFrom::kept;
+      pixels = &kept_tiles[tile];
+      left = other;
+    }
+  }
+  // A plain area costs no more than its reference.
+  if (left.pixels > 0 && (area.area() < kMinRestoreArea || left.pixels * std::int64_t{2} > area.area() ||
+                          !TileCoder::has_many_colours(at(area.x, area.y), stride(), area.width, area.height)))
+    return false;
+  append(records, {ms, Restore{from, area}});
+  if (left.pixels == 0) return true;
+  std::vector<Rect> parts;
+  for (Rect r : changed_parts(at(area.x, area.y), stride(), recording::at(*pixels, area), kTile, area.width, area.height))
+    if (!r.empty()) parts.push_back({area.x + r.x, area.y + r.y, r.width, r.height});
+  for (const Rect& part : parts) put_kept_tile(tile, part, ManyColours::planar, ms, records);
+  return true;
+}
+
 void FrameEncoder::State::put_area(std::size_t tile, const Rect& area, bool was_hot, std::int64_t ms, Bytes& records) {
+  if (put_restored(tile, area, ms, records)) {
+    if (contains(area, hot.lossy(tile))) hot.mark_exact(tile);
+    return;
+  }
   if (config.jpeg_for_hot_tiles && was_hot && hot.slowed(ms) && area.width >= kMinJpegSide && area.height >= kMinJpegSide &&
       TileCoder::has_many_colours(at(area.x, area.y), stride(), area.width, area.height)) {
     const TileCoder::Encoded encoded = coder.encode_jpeg(at(area.x, area.y), stride(), area.width, area.height);
@@ -265,7 +329,7 @@ void FrameEncoder::State::put_area(std::size_t tile, const Rect& area, bool was_
     hot.mark_lossy(tile, area);
     return;
   }
-  put_tile(area, was_hot ? ManyColours::rgb : ManyColours::planar, ms, records);
+  put_kept_tile(tile, area, was_hot ? ManyColours::rgb : ManyColours::planar, ms, records);
   if (contains(area, hot.lossy(tile))) hot.mark_exact(tile);
 }
 

@@ -47,6 +47,7 @@ class Recording {
   const EncodeResult& result() const { return result_; }
   const std::vector<std::vector<std::uint32_t>>& pictures() const { return pictures_; }
   std::size_t copies() const { return copies_; }
+  std::size_t restores() const { return restores_; }
   std::size_t tiles(TileCodec codec) const { return tiles_[static_cast<std::size_t>(codec)]; }
   bool keep_pictures = false;
 
@@ -62,6 +63,7 @@ class Recording {
       ++played_;
       if (const Tile* tile = std::get_if<Tile>(&(*record)->payload)) ++tiles_[static_cast<std::size_t>(tile->codec)];
       if (std::get_if<Copy>(&(*record)->payload)) ++copies_;
+      if (std::get_if<Restore>(&(*record)->payload)) ++restores_;
       auto closed = player_.apply(**record);
       ASSERT_TRUE(closed) << closed.error().what();
       if (!*closed) continue;
@@ -80,7 +82,7 @@ class Recording {
   FrameEncoder encoder_;
   Player player_;
   Bytes stream_;
-  std::size_t played_ = 0, copies_ = 0;
+  std::size_t played_ = 0, copies_ = 0, restores_ = 0;
   std::array<std::size_t, 5> tiles_{};
   EncodeResult result_;
   bool frame_ = false;
@@ -152,7 +154,13 @@ TEST(FrameEncoder, SeekingFromKeyframesGivesTheSamePicturesAsPlayingThrough) {
   config.full_keyframe_ms = 5000;
   Recording recording(screen, config);
   recording.keep_pictures = true;
-  for (int i = 0; i < 120; ++i) recording.tick(i * 100, something_happens(screen));
+  std::vector<std::uint32_t> earlier = screen.pixels();
+  for (int i = 0; i < 120; ++i) {
+    if (i % 17 == 5) earlier = screen.pixels();
+    if (i % 3 == 0) screen.put_back(screen.random_area(300, 200), earlier);
+    recording.tick(i * 100, something_happens(screen));
+  }
+  EXPECT_GT(recording.restores(), 50u);
 
   std::vector<Record> records;
   RecordReader reader(recording.stream());
@@ -265,6 +273,41 @@ TEST(FrameEncoder, AWindowMoveByHintCostsAlmostNothing) {
     ASSERT_TRUE(recording.exact());
     EXPECT_LT(recording.result().bytes, 2500u);
   }
+}
+
+TEST(FrameEncoder, WhatAWindowUncoversIsReferredToInsteadOfWritten) {
+  TestScreen screen(700, 500, 11);
+  screen.noise(screen.all(), 0);
+  const std::vector<std::uint32_t> wallpaper = screen.pixels();
+  auto draw = [&](const Rect& window) {
+    screen.fill(window, 0xf0f0f0);
+    screen.fill({window.x, window.y, window.width, 12}, 0x203050);
+  };
+  // The full keyframe never saw what lies behind the window's first place: that is written once.
+  Rect window{100, 80, 240, 160};
+  const std::int64_t unseen = window.area();
+  draw(window);
+  EncoderConfig config = unlimited();
+  config.diff_keyframe_ms = 2000;
+  Recording recording(screen, config);
+  recording.tick(0);
+  std::int64_t bytes = 0, uncovered = 0;
+  for (int i = 1; i < 80; ++i) {
+    const Rect from = window;
+    if (i % 10 == 0) window.width += i % 20 == 0 ? -30 : 30;
+    window.x += i / 20 % 2 == 0 ? 13 : -13;
+    window.y += i / 20 % 2 == 0 ? 7 : -7;
+    screen.put_back(from, wallpaper);
+    draw(window);
+    uncovered += from.area() - intersect(from, window).area();
+    recording.tick(i * 66, {{from, window.x, window.y}});
+    ASSERT_TRUE(recording.exact()) << "tick " << i;
+    if (!recording.result().keyframe) bytes += static_cast<std::int64_t>(recording.result().bytes);
+  }
+  EXPECT_GT(recording.restores(), 100u);
+  EXPECT_GT(uncovered, 5 * unseen);
+  // Three bytes a pixel of noise, once after each of the three keyframes, and 500 bytes a frame.
+  EXPECT_LT(bytes, 3 * 3 * unseen + 80 * 500);
 }
 
 TEST(FrameEncoder, AWrongHintChangesNothing) {

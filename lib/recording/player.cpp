@@ -26,6 +26,8 @@ Expected<bool> Player::apply(const Record& record) {
     done = tile(*pixels);
   else if (const auto* move = std::get_if<Copy>(&payload))
     done = copy(*move);
+  else if (const auto* back = std::get_if<Restore>(&payload))
+    done = restore(*back);
   else if (const auto* keyframe = std::get_if<Keyframe>(&payload))
     done = begin_keyframe(*keyframe);
   else if (const auto* size = std::get_if<ScreenSize>(&payload))
@@ -61,6 +63,7 @@ void Player::screen_size(const ScreenSize& size) {
 Expected<void> Player::begin_keyframe(const Keyframe& keyframe) {
   if (!layout::screen_ok(picture_.width, picture_.height)) return malformed("a keyframe before any screen size");
   has_picture_ = false;
+  kept_.clear();
   if (keyframe.kind == KeyframeKind::full) {
     picture_.pixels.assign(static_cast<std::size_t>(picture_.width) * static_cast<std::size_t>(picture_.height), 0);
     covered_ = 0;
@@ -82,7 +85,11 @@ Expected<void> Player::tile(const Tile& tile) {
   covered_ += tile.area.area();
   const std::size_t stride = static_cast<std::size_t>(picture_.width);
   std::uint32_t* out = picture_.pixels.data() + static_cast<std::size_t>(tile.area.y) * stride + static_cast<std::size_t>(tile.area.x);
-  return coder_.decode(tile, out, stride);
+  if (auto done = coder_.decode(tile, out, stride); !done || keyframe || tile.codec != TileCodec::planar) return done;
+  if (kept_.empty()) kept_ = full_;
+  std::uint32_t* keep = kept_.data() + (out - picture_.pixels.data());
+  for (int y = 0; y < tile.area.height; ++y, out += stride, keep += stride) std::copy_n(out, tile.area.width, keep);
+  return {};
 }
 
 Expected<void> Player::copy(const Copy& copy) {
@@ -99,6 +106,20 @@ Expected<void> Player::copy(const Copy& copy) {
   for (int y = 0; y < to.height; ++y) {
     const std::uint32_t* from = before_.data() + static_cast<std::size_t>(copy.from.y + y) * stride + static_cast<std::size_t>(copy.from.x);
     std::copy_n(from, to.width, picture_.pixels.data() + static_cast<std::size_t>(to.y + y) * stride + static_cast<std::size_t>(to.x));
+  }
+  return {};
+}
+
+Expected<void> Player::restore(const Restore& restore) {
+  if (frame_ == Frame::full_keyframe || frame_ == Frame::diff_keyframe) return malformed("a restore in a keyframe");
+  if (!has_picture_) return {};
+  if (!inside(restore.area, picture_)) return malformed("a restore outside the screen");
+  frame_ = Frame::tiles;
+  const std::size_t stride = static_cast<std::size_t>(picture_.width);
+  const std::vector<std::uint32_t>& source = restore.from == RestoreFrom::kept && !kept_.empty() ? kept_ : full_;
+  for (int y = restore.area.y; y < restore.area.bottom(); ++y) {
+    const std::size_t at = static_cast<std::size_t>(y) * stride + static_cast<std::size_t>(restore.area.x);
+    std::copy_n(source.data() + at, restore.area.width, picture_.pixels.data() + at);
   }
   return {};
 }

@@ -33,19 +33,21 @@ class Player {
   const CursorShape& cursor_shape() const { return shape_; }
 
  private:
-  // What the records since the last FrameEnd are: nothing yet, copies, tiles, or the tiles of a keyframe.
+  // What the records since the last FrameEnd are: nothing yet, copies, tiles and restores, or the tiles of a keyframe.
   enum class Frame { none, copies, tiles, full_keyframe, diff_keyframe };
 
   void screen_size(const ScreenSize& size);
   Expected<void> begin_keyframe(const Keyframe& keyframe);
   Expected<void> tile(const Tile& tile);
   Expected<void> copy(const Copy& copy);
+  Expected<void> restore(const Restore& restore);
   Expected<bool> frame_end(const FrameEnd& end, std::int64_t ms);
   void drop_picture();
 
   Picture picture_;
   std::vector<std::uint32_t> before_;  // picture before this frame's records, filled at the first copy
-  std::vector<std::uint32_t> full_;    // picture of the last full keyframe, for diff keyframes
+  std::vector<std::uint32_t> full_;    // picture of the last full keyframe, for diff keyframes and restores
+  std::vector<std::uint32_t> kept_;    // for restores; empty: the same as full_
   std::uint32_t full_number_ = 0;
   std::int64_t covered_ = 0;  // pixels of a full keyframe's tiles so far
   Frame frame_ = Frame::none;

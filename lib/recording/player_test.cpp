@@ -44,6 +44,48 @@ TEST(Player, CopiesReadThePictureBeforeTheFrame) {
   EXPECT_EQ(player.picture().ms, 2);
 }
 
+TEST(Player, ARestorePutsBackTheLastFullKeyframe) {
+  Player player;
+  EXPECT_FALSE(*player.apply({0, Restore{RestoreFrom::full_keyframe, {0, 0, 1, 1}}})) << "before any picture";
+  player = showing(0, 5);
+  ASSERT_TRUE(player.apply({1, solid({0, 0, 8, 8}, 7)}));
+  EXPECT_TRUE(*player.apply({1, FrameEnd{1, false, {}}}));
+  // A diff keyframe is not what is put back.
+  ASSERT_TRUE(player.apply({2, Keyframe{KeyframeKind::diff, 0}}));
+  ASSERT_TRUE(player.apply({2, solid({0, 0, 8, 8}, 7)}));
+  EXPECT_TRUE(*player.apply({2, FrameEnd{2, false, {}}}));
+  ASSERT_TRUE(player.apply({3, Restore{RestoreFrom::full_keyframe, {1, 0, 2, 2}}}));
+  ASSERT_TRUE(player.apply({3, solid({2, 1, 1, 1}, 9)}));
+  EXPECT_TRUE(*player.apply({3, FrameEnd{3, false, {}}}));
+  EXPECT_EQ(player.picture().pixels[0], 0x070707u);
+  EXPECT_EQ(player.picture().pixels[1], 0x050505u);
+  EXPECT_EQ(player.picture().pixels[9], 0x050505u);
+  EXPECT_EQ(player.picture().pixels[10], 0x090909u);
+  EXPECT_EQ(player.picture().pixels[11], 0x070707u);
+}
+
+TEST(Player, ARestoreOfWhatIsKeptPutsBackThePlanarTilesSinceTheLastKeyframe) {
+  auto planar = [](Rect area, std::uint8_t green) { return Tile{area, TileCodec::planar, {green, 0, 0}}; };
+  Player player = showing(0, 5);
+  ASSERT_TRUE(player.apply({1, planar({1, 0, 1, 1}, 9)}));
+  ASSERT_TRUE(player.apply({1, solid({2, 0, 1, 1}, 9)}));
+  EXPECT_TRUE(*player.apply({1, FrameEnd{1, false, {}}}));
+  ASSERT_TRUE(player.apply({2, solid({0, 0, 8, 8}, 7)}));
+  ASSERT_TRUE(player.apply({2, Restore{RestoreFrom::kept, {0, 0, 3, 1}}}));
+  EXPECT_TRUE(*player.apply({2, FrameEnd{2, false, {}}}));
+  EXPECT_EQ(player.picture().pixels[0], 0x050505u) << "nothing was kept there: the full keyframe";
+  EXPECT_EQ(player.picture().pixels[1], 0x090909u);
+  EXPECT_EQ(player.picture().pixels[2], 0x050505u) << "solid tiles are not kept";
+  EXPECT_EQ(player.picture().pixels[3], 0x070707u);
+  ASSERT_TRUE(player.apply({3, Keyframe{KeyframeKind::diff, 0}}));
+  ASSERT_TRUE(player.apply({3, planar({3, 0, 1, 1}, 9)}));
+  EXPECT_TRUE(*player.apply({3, FrameEnd{3, false, {}}}));
+  ASSERT_TRUE(player.apply({4, Restore{RestoreFrom::kept, {0, 0, 8, 8}}}));
+  EXPECT_TRUE(*player.apply({4, FrameEnd{4, false, {}}}));
+  EXPECT_EQ(player.picture().pixels[1], 0x050505u) << "a keyframe forgets what was kept";
+  EXPECT_EQ(player.picture().pixels[3], 0x050505u) << "and its own tiles are not kept";
+}
+
 TEST(Player, AMissingFrameHidesThePictureUntilAKeyframe) {
   Player player = showing(10, 1);
   ASSERT_TRUE(player.apply({1, solid({0, 0, 8, 8}, 2)}));
@@ -70,6 +112,9 @@ TEST(Player, HostilePictureRecordsAreErrorsAndHideThePicture) {
                                         Copy{{0, 0, 1, 1}, 8, 0},
                                         Copy{{0, 0, 1, 1}, 0, -1},
                                         Copy{{3, 3, 0, 0}, 0, 0},
+                                        Restore{RestoreFrom::full_keyframe, {0, 0, 9, 1}},
+                                        Restore{RestoreFrom::full_keyframe, {0, -1, 1, 1}},
+                                        Restore{RestoreFrom::full_keyframe, {3, 3, 0, 0}},
                                         Tile{{0, 0, 1, 1}, TileCodec::solid, {}},
                                         Tile{{0, 0, 4, 4}, TileCodec::palette, {}},
                                         Tile{{0, 0, 4, 4}, TileCodec::palette, {17, 1, 1}},
@@ -88,6 +133,12 @@ TEST(Player, HostilePictureRecordsAreErrorsAndHideThePicture) {
   Player player = showing(0, 5);
   ASSERT_TRUE(player.apply({1, solid({0, 0, 1, 1}, 1)}));
   EXPECT_FALSE(player.apply({1, Copy{{0, 0, 1, 1}, 1, 1}})) << "a copy after a tile";
+  player = showing(0, 5);
+  ASSERT_TRUE(player.apply({1, Restore{RestoreFrom::full_keyframe, {0, 0, 1, 1}}}));
+  EXPECT_FALSE(player.apply({1, Copy{{0, 0, 1, 1}, 1, 1}})) << "a copy after a restore";
+  player = showing(0, 5);
+  ASSERT_TRUE(player.apply({1, Keyframe{KeyframeKind::diff, 0}}));
+  EXPECT_FALSE(player.apply({1, Restore{RestoreFrom::full_keyframe, {0, 0, 1, 1}}})) << "a restore in a keyframe";
   player = showing(0, 5);
   ASSERT_TRUE(player.apply({1, Keyframe{}}));
   ASSERT_TRUE(player.apply({1, solid({0, 0, 8, 7}, 1)}));

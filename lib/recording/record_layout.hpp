@@ -32,6 +32,7 @@ enum class Type : std::uint8_t {
   frame_end = 0x14,
   cursor_shape = 0x15,
   cursor_position = 0x16,
+  restore = 0x17,
   key = 0x20,
   pointer_button = 0x21,
   pointer_motion = 0x22,

@@ -46,6 +46,11 @@ Type body(ByteWriter& out, const Copy& p) {
   for (std::int32_t v : {p.from.x, p.from.y, p.from.width, p.from.height, p.to_x, p.to_y}) out.u16(static_cast<std::uint16_t>(v));
   return Type::copy;
 }
+Type body(ByteWriter& out, const Restore& p) {
+  put_enum(out, p.from);
+  for (std::int32_t v : {p.area.x, p.area.y, p.area.width, p.area.height}) out.u16(static_cast<std::uint16_t>(v));
+  return Type::restore;
+}
 Type body(ByteWriter& out, const FrameEnd& p) {
   out.u32(p.number);
   out.u8(static_cast<std::uint8_t>((p.lossy ? 1 : 0) | (p.digest ? 2 : 0)));
@@ -195,10 +200,10 @@ void layout::append_tile(Bytes& stream, std::int64_t ms, const Rect& area, TileC
 }
 
 const char* kind_name(const Payload& payload) {
-  static constexpr const char* kNames[] = {"screen_size",  "keyframe",        "tile",       "copy",           "frame_end",
-                                           "cursor_shape", "cursor_position", "key",        "pointer_button", "pointer_motion",
-                                           "window",       "process",         "screen",     "clipboard",      "file_transfer",
-                                           "gap",          "pause",           "annotation", "quality",        "end"};
+  static constexpr const char* kNames[] = {
+      "screen_size", "keyframe",       "tile",           "copy",    "restore", "frame_end", "cursor_shape", "cursor_position",
+      "key",         "pointer_button", "pointer_motion", "window",  "process", "screen",    "clipboard",    "file_transfer",
+      "gap",         "pause",          "annotation",     "quality", "end"};
   static_assert(std::size(kNames) == std::variant_size_v<Payload>);
   return kNames[payload.index()];
 }

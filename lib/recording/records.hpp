@@ -39,6 +39,13 @@ struct Copy {
   Rect from;
   std::int32_t to_x = 0, to_y = 0;
 };
+// Puts back in `area` what the last full keyframe shows there, or what is kept of it: that, overwritten by every planar
+// tile since the last keyframe of either kind.
+enum class RestoreFrom : std::uint8_t { full_keyframe, kept };
+struct Restore {
+  RestoreFrom from = RestoreFrom::full_keyframe;
+  Rect area;
+};
 // Closes a frame. `number` counts frames from 0. `digest`: SHA-256 over the picture's pixels as R,G,B bytes, row after
 // row, when the recorder was asked for it; `lossy`: some tile of the picture now shown came from JPEG.
 struct FrameEnd {
@@ -133,8 +140,8 @@ struct End {
   EndReason reason = EndReason::stopped;
 };
 
-using Payload = std::variant<ScreenSize, Keyframe, Tile, Copy, FrameEnd, CursorShape, CursorPosition, Key, PointerButton, PointerMotion,
-                             Window, Process, Screen, Clipboard, FileTransfer, Gap, Pause, Annotation, Quality, End>;
+using Payload = std::variant<ScreenSize, Keyframe, Tile, Copy, Restore, FrameEnd, CursorShape, CursorPosition, Key, PointerButton,
+                             PointerMotion, Window, Process, Screen, Clipboard, FileTransfer, Gap, Pause, Annotation, Quality, End>;
 struct Record {
   std::int64_t ms = 0;
   Payload payload;

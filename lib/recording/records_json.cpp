@@ -13,6 +13,7 @@ json::string_view word(E value, const std::array<const char*, N>& words) {
 }
 constexpr std::array kKeyframes = {"full", "diff"};
 constexpr std::array kCodecs = {"solid", "palette", "planar", "rgb", "jpeg"};
+constexpr std::array kRestoreFrom = {"full_keyframe", "kept"};
 constexpr std::array kKeyActions = {"press", "release", "repeat"};
 constexpr std::array kWindowActions = {"created", "closed", "focused", "changed"};
 constexpr std::array kScreenStates = {"unlocked", "locked", "active", "idle"};
@@ -46,6 +47,10 @@ void fill(json::object& o, const Copy& p) {
   o["from"] = rect(p.from);
   o["to_x"] = p.to_x;
   o["to_y"] = p.to_y;
+}
+void fill(json::object& o, const Restore& p) {
+  o["from"] = word(p.from, kRestoreFrom);
+  o["area"] = rect(p.area);
 }
 void fill(json::object& o, const FrameEnd& p) {
   o["number"] = p.number;

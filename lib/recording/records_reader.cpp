@@ -86,6 +86,11 @@ void read(Fields& in, Copy& p) {
   in.require(!p.from.empty() && p.from.right() <= layout::kMaxSide && p.from.bottom() <= layout::kMaxSide &&
              p.to_x + p.from.width <= layout::kMaxSide && p.to_y + p.from.height <= layout::kMaxSide);
 }
+void read(Fields& in, Restore& p) {
+  p.from = in.word(RestoreFrom::kept);
+  for (std::int32_t* v : {&p.area.x, &p.area.y, &p.area.width, &p.area.height}) *v = in.raw().u16();
+  in.require(!p.area.empty() && p.area.right() <= layout::kMaxSide && p.area.bottom() <= layout::kMaxSide);
+}
 void read(Fields& in, FrameEnd& p) {
   p.number = in.raw().u32();
   std::uint8_t flags = in.flags(3);
@@ -188,6 +193,7 @@ Parser parser_of(std::uint8_t type) {
     case Type::keyframe: return parse<Keyframe>;
     case Type::tile: return parse<Tile>;
     case Type::copy: return parse<Copy>;
+    case Type::restore: return parse<Restore>;
     case Type::frame_end: return parse<FrameEnd>;
     case Type::cursor_shape: return parse<CursorShape>;
     case Type::cursor_position: return parse<CursorPosition>;

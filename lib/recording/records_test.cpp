@@ -27,6 +27,7 @@ std::vector<Record> one_of_each() {
       {0, Keyframe{KeyframeKind::diff, 7}},
       {5, Tile{{64, 128, 2, 1}, TileCodec::rgb, {1, 2, 3, 4, 5, 6}}},
       {5, Copy{{10, 40, 600, 400}, 10, 26}},
+      {5, Restore{RestoreFrom::kept, {640, 384, 700, 20}}},
       {127, FrameEnd{8, true, digest_of("frame")}},
       {128, CursorShape{2, 1, 1, 0, {1, 2, 3, 255, 4, 5, 6, 128}}},
       {129, CursorPosition{-3, 700, false}},
@@ -121,6 +122,32 @@ TEST(Records, AnEncodedPictureIsGolden) {
   RecordReader reader(stream);
   while (auto record = *reader.next()) ASSERT_TRUE(player.apply(*record));
   EXPECT_EQ(player.picture().number, 3u);
+  EXPECT_EQ(player.picture().pixels, screen.pixels());
+}
+
+TEST(Records, AWindowThatWentAwayIsGoldenAndReferredToTheFullKeyframe) {
+  test::TestScreen screen(150, 100, 4);
+  screen.photo(screen.all());
+  const std::vector<std::uint32_t> wallpaper = screen.pixels();
+  EncoderConfig config;
+  config.digests = Digests::all;
+  FrameEncoder encoder(config);
+  Bytes stream;
+  encoder.resize(150, 100, 0, stream);
+  encoder.update(0, screen.views({screen.all()}), {}, true, stream);
+  screen.fill({20, 10, 100, 60}, 0xffffff);
+  encoder.update(200, screen.views({{20, 10, 100, 60}}), {}, false, stream);
+  const std::size_t before = stream.size();
+  screen.put_back({20, 10, 100, 60}, wallpaper);
+  screen.at(70, 30) ^= 0xff;  // all but one pixel
+  encoder.update(400, screen.views({{20, 10, 100, 60}}), {}, false, stream);
+  EXPECT_LT(stream.size() - before, 200u);
+  expect_golden("restored.stream", stream);
+
+  Player player;
+  RecordReader reader(stream);
+  while (auto record = *reader.next()) ASSERT_TRUE(player.apply(*record));
+  EXPECT_EQ(player.picture().number, 2u);
   EXPECT_EQ(player.picture().pixels, screen.pixels());
 }
 
@@ -224,6 +251,30 @@ TEST(Records, ValuesNoWriterWritesAreRefused) {
               "0000"))
       << "an empty copy";
   EXPECT_TRUE(
+      refused("170a00"
+              "00"
+              "0000"
+              "0000"
+              "0000"
+              "0100"))
+      << "an empty restore";
+  EXPECT_TRUE(
+      refused("170a00"
+              "00"
+              "ff3f"
+              "0000"
+              "0200"
+              "0100"))
+      << "a restore outside the largest screen";
+  EXPECT_TRUE(
+      refused("170a00"
+              "02"
+              "0000"
+              "0000"
+              "0100"
+              "0100"))
+      << "a restore from nowhere";
+  EXPECT_TRUE(
       refused("200d00"
               "0001"
               "61000000"
@@ -286,7 +337,7 @@ TEST(Records, OnlyThePictureGroupIsNoEvent) {
   std::string events;
   for (const Record& record : one_of_each())
     if (!is_event(record.payload)) events += std::string(kind_name(record.payload)) + " ";
-  EXPECT_EQ(events, "screen_size keyframe tile copy frame_end cursor_shape cursor_position ");
+  EXPECT_EQ(events, "screen_size keyframe tile copy restore frame_end cursor_shape cursor_position ");
 }
 
 }  // namespace

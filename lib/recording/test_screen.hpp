@@ -77,6 +77,12 @@ class TestScreen {
       return inside ? before[static_cast<std::size_t>(fy) * static_cast<std::size_t>(width_) + static_cast<std::size_t>(fx)] : at(x, y);
     });
   }
+  // Draws `area` as it is in `pixels`, a picture of the whole screen.
+  void put_back(const Rect& area, const std::vector<std::uint32_t>& pixels) {
+    each(area, [&](int x, int y) {
+      return pixels[static_cast<std::size_t>(y) * static_cast<std::size_t>(width_) + static_cast<std::size_t>(x)];
+    });
+  }
   // Moves a window; `behind` fills what it uncovers.
   void move_window(const Rect& from, int to_x, int to_y, std::uint32_t behind) {
     std::vector<std::uint32_t> content;

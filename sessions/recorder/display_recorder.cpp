@@ -159,6 +159,7 @@ bool DisplayRecorder::open_display() {
     }
     pollfd wake{wake_.fd(), POLLIN, 0};
     ::poll(&wake, 1, static_cast<int>(std::min(kOpenRetryMs, until - now())));
+    woken_ = wake.revents != 0;
     if (handle_requests() || ending_) {
       begun_told_ = true;
       begun_.set_value();
@@ -173,6 +174,7 @@ void DisplayRecorder::start_capture() {
     if (!job_.paused) gap(job_.resumed->from_ms, job_.resumed->reason, job_.resumed->detail);
   }
   if (paused_) return;
+  take_events(false);  // the windows and the cursor as they are belong to the first picture's segment, not to one of their own
   frame(now(), true);
   if (display_->lost())
     throw Error(ErrorKind::unavailable, "display_unavailable", "display " + job_.plan.target.display + " went away before its first frame");
@@ -217,12 +219,16 @@ void DisplayRecorder::sleep() {
   }
   int timeout = wake_at ? static_cast<int>(std::clamp<std::int64_t>(*wake_at - now(), 0, 60'000)) : -1;
   ::poll(fds.data(), fds.size(), timeout);
+  woken_ = fds[0].revents != 0;
 }
 
 // True when capture has ended by request.
 bool DisplayRecorder::handle_requests() {
-  std::uint64_t count = 0;
-  [[maybe_unused]] ssize_t n = ::read(wake_.fd(), &count, sizeof count);
+  if (woken_) {
+    std::uint64_t count = 0;
+    [[maybe_unused]] ssize_t n = ::read(wake_.fd(), &count, sizeof count);
+    woken_ = false;
+  }
   for (;;) {
     Request request;
     {
@@ -286,6 +292,11 @@ void DisplayRecorder::handle(Request& request) {
   }
 }
 
+bool DisplayRecorder::is_input(const rec::Record& record) {
+  return std::holds_alternative<rec::Key>(record.payload) || std::holds_alternative<rec::PointerMotion>(record.payload) ||
+         std::holds_alternative<rec::PointerButton>(record.payload);
+}
+
 void DisplayRecorder::take_events(bool last) {
   if (!display_) return;
   const bool recorded = !paused_ && !starved_ && !ending_;
@@ -293,6 +304,7 @@ void DisplayRecorder::take_events(bool last) {
     auto record = to_record(event, job_.started_steady_ms);
     if (!record) continue;
     remember_cursor(*record);
+    if (is_input(*record)) last_input_wall_ms_ = clock_.wall_ms();
     if (!recorded) continue;
     if (rec::is_event(record->payload)) metrics_.events.add();
     if (const auto* key = std::get_if<rec::Key>(&record->payload); key != nullptr && key->masked) metrics_.masked_keys.add();
@@ -344,14 +356,13 @@ void DisplayRecorder::frame(std::int64_t at, bool whole_screen) {
   if (full) picture_due_ = false;
   if (scratch_.empty()) return;
   metrics_.picture_bytes.add(static_cast<double>(scratch_.size()));
+  // A player that starts here has seen no cursor yet. In one piece with the keyframe, which may close its segment.
+  if (result.keyframe)
+    for (auto* cursor : {&cursor_shape_, &cursor_position_})
+      if (*cursor) rec::append(scratch_, {ms, (*cursor)->payload});
   builder_.add_stream(scratch_, now());
   if (scratch_.capacity() > (4u << 20)) Bytes().swap(scratch_);
   if (result.frame) count_frame();
-  if (result.keyframe) {
-    // A player that starts here has seen no cursor yet.
-    for (auto* cursor : {&cursor_shape_, &cursor_position_})
-      if (*cursor) builder_.add({ms, (*cursor)->payload}, now());
-  }
 }
 
 void DisplayRecorder::count_frame() {

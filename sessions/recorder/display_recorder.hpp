@@ -73,8 +73,9 @@ class DisplayRecorder {
   void space_returned();
 
   std::uint64_t frames() const { return frames_; }
-  std::uint64_t next_sequence() const { return next_sequence_; }  // after the last closed segment
-  bool starved() const { return starved_; }                       // capture is suspended because the disk is full
+  std::uint64_t next_sequence() const { return next_sequence_; }           // after the last closed segment
+  std::int64_t last_input_wall_ms() const { return last_input_wall_ms_; }  // of the desktop's user: keys and pointer; 0: none yet
+  bool starved() const { return starved_; }                                // capture is suspended because the disk is full
 
  private:
   enum class Command { pause, resume, stop, abandon, halt, renew, adopt };
@@ -90,6 +91,7 @@ class DisplayRecorder {
   void step();
   void handle(Request& request);
   bool handle_requests();
+  static bool is_input(const recording::Record& record);
   void take_events(bool last);
   void remember_cursor(const recording::Record& record);
   bool frame_due(std::int64_t now);
@@ -123,7 +125,9 @@ class DisplayRecorder {
   std::atomic<std::uint64_t> frames_{0};
   std::atomic<std::uint64_t> next_sequence_;
   std::atomic<bool> starved_{false};
-  File wake_;  // eventfd
+  std::atomic<std::int64_t> last_input_wall_ms_{0};
+  File wake_;           // eventfd
+  bool woken_ = false;  // it is readable
   std::mutex mutex_;
   std::deque<Request> requests_;
   bool gone_ = false;  // the thread takes no more requests

@@ -10,8 +10,13 @@ Id session_of(const net::Request& request) {
 }
 
 json::value to_json(const RecordingInfo& r) {
-  return json::object{{"session_id", r.session.text()}, {"state", r.state}, {"frames", r.frames},
-                      {"backlog", r.backlog},           {"alarm", r.alarm}, {"display", r.display}};
+  return json::object{{"session_id", r.session.text()},
+                      {"state", r.state},
+                      {"frames", r.frames},
+                      {"backlog", r.backlog},
+                      {"alarm", r.alarm},
+                      {"display", r.display},
+                      {"last_input_wall_ms", r.last_input_wall_ms}};
 }
 
 }  // namespace

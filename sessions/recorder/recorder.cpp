@@ -402,7 +402,7 @@ std::vector<RecordingInfo> Recorder::list() const {
   std::vector<RecordingInfo> out;
   for (const auto& [session, entry] : entries_)
     out.push_back({session, state_name(entry->state.phase), entry->capture ? entry->capture->frames() : 0, sender_->backlog(session),
-                   alarm_of(*entry), entry->state.plan.target.display});
+                   alarm_of(*entry), entry->state.plan.target.display, entry->capture ? entry->capture->last_input_wall_ms() : 0});
   return out;
 }
 

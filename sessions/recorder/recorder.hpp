@@ -42,6 +42,7 @@ struct RecordingInfo {
   std::uint64_t frames = 0, backlog = 0;
   std::string alarm;  // "disk_full", "spool_error", or empty
   std::string display;
+  std::int64_t last_input_wall_ms = 0;  // of the desktop's user; 0: none yet
 };
 
 class Recorder {

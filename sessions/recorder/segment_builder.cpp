@@ -68,7 +68,6 @@ void SegmentBuilder::append(ByteView bytes, const rec::Record& record, std::int6
   }();
   const bool versioned = bytes.size() >= kVersionSize && std::equal(kVersion.begin(), kVersion.end(), bytes.begin());
   if (batch_.empty()) {
-    batch_since_ = now;
     info_ = {0, record.ms, record.ms, false};
     if (!segment_ && !blocked_) segment_since_ = now;
     if (!versioned) batch_ = kVersion;
@@ -90,16 +89,19 @@ void SegmentBuilder::tick(std::int64_t now) {
   const std::int64_t age = now - segment_since_;
   if (bytes >= limits_.segment_bytes || age >= limits_.late_ms || (bytes >= limits_.early_bytes && age >= limits_.early_ms)) {
     close();
-  } else if (!batch_.empty() && (batch_.size() >= limits_.batch_bytes || now - batch_since_ >= limits_.batch_ms)) {
+  } else if (!batch_.empty() && (batch_.size() >= limits_.batch_bytes || now >= batch_due_)) {
     flush();
+  } else {
+    return;
   }
+  batch_due_ = now + limits_.batch_ms;
 }
 
 std::optional<std::int64_t> SegmentBuilder::next_deadline() const {
   if (blocked_ || !open()) return std::nullopt;
   const bool early = segment_bytes_ + batch_.size() >= limits_.early_bytes;
   std::int64_t at = segment_since_ + (early ? limits_.early_ms : limits_.late_ms);
-  return batch_.empty() ? at : std::min(at, batch_since_ + limits_.batch_ms);
+  return batch_.empty() ? at : std::min(at, batch_due_);
 }
 
 bool SegmentBuilder::flush() { return batch_.empty() || seal(false); }

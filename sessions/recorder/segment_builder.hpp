@@ -1,5 +1,5 @@
-// Cuts one session's records into batches and segments and puts them into the spool: a batch at most 200 ms after its
-// first record or at 256 KiB; a segment after 1 s when it holds 16 KiB or more, else after 5 s, at 1 MiB at the latest
+// Cuts one session's records into batches and segments and puts them into the spool: a batch at once when the last one is
+// 200 ms old, else when it is, or at 256 KiB; a segment after 1 s when it holds 16 KiB or more, else after 5 s, at 1 MiB at the latest
 // (one frame stays whole up to 8 MiB). Nothing while nothing is added. Each batch begins with a version
 // record, so every segment decodes on its own, given the picture before it. Owned by one thread, the session's capture
 // thread; what it handed to the spool survives that thread.
@@ -63,7 +63,7 @@ class SegmentBuilder {
   SegmentLimits limits_;
   SegmentPtr segment_;
   std::size_t segment_bytes_ = 0;
-  std::int64_t segment_since_ = 0, batch_since_ = 0;
+  std::int64_t segment_since_ = 0, batch_due_ = 0;
   Bytes batch_, scratch_;
   BatchInfo info_;
   std::optional<std::int64_t> last_ms_;

@@ -98,7 +98,7 @@ bool Spool::write(SpoolFile& file, ByteView bytes) {
 
 bool Spool::append(const SegmentPtr& target, const BatchInfo& info, ByteView records) {
   Segment& segment = *target;
-  bool kept = true, changed = false;
+  bool kept = true, changed = false, wake = false;
   {
     Lock lock(mutex_);
     SpoolFile& file = *segment.file;
@@ -118,10 +118,10 @@ bool Spool::append(const SegmentPtr& target, const BatchInfo& info, ByteView rec
     // Once something waits in memory all later batches queue behind it: the file keeps the order of recording.
     if (pending_.empty() && write(file, sealed)) {
       piece.offset = file.size - sealed.size();
-      if (!dirty_) wake_.notify_all();
+      wake = !dirty_;
       dirty_ = true;
     } else if (pending_bytes_ + sealed.size() <= config_.memory_limit) {
-      if (pending_.empty()) wake_.notify_all();
+      wake = pending_.empty();
       pending_bytes_ += sealed.size();
       piece.memory = std::move(sealed);
       pending_.emplace_back(target, segment.pieces.size());
@@ -137,10 +137,8 @@ bool Spool::append(const SegmentPtr& target, const BatchInfo& info, ByteView rec
       segment.pieces.push_back(std::move(piece));
     }
   }
-  if (changed) {
-    wake_.notify_all();
-    tell_pressure();
-  }
+  if (wake || changed) wake_.notify_all();  // unlocked, or the thread would wake up only to wait again
+  if (changed) tell_pressure();
   return kept;
 }
 

@@ -198,19 +198,22 @@ struct Builder {
 
 }  // namespace
 
-TEST(SegmentBuilder, SealsABatchEvery200MsAndClosesASmallSegmentAfterFiveSeconds) {
+TEST(SegmentBuilder, SealsABatchAtOnceThenEvery200MsAndClosesASmallSegmentAfterFiveSeconds) {
   Builder b;
   EXPECT_FALSE(b.builder.next_deadline());
   b.add(1000, 100);
+  EXPECT_EQ(b.builder.next_deadline(), 6000);  // the batch is in the spool, the segment stays open
+  b.add(1100, 100);
+  EXPECT_EQ(b.builder.next_deadline(), 1200);
+  b.builder.tick(1199);
   EXPECT_EQ(b.builder.next_deadline(), 1200);
   b.builder.tick(1200);
-  EXPECT_EQ(b.builder.next_deadline(), 6000);  // the batch is in the spool, the segment stays open
+  EXPECT_EQ(b.builder.next_deadline(), 6000);
   b.add(3000, 100);
-  EXPECT_EQ(b.builder.next_deadline(), 3200);
-  b.builder.tick(3200);
+  EXPECT_EQ(b.builder.next_deadline(), 6000);
   b.builder.tick(6000);
   ASSERT_EQ(b.closed.size(), 1u);
-  EXPECT_EQ(b.closed[0]->pieces.size(), 3u);
+  EXPECT_EQ(b.closed[0]->pieces.size(), 4u);
   EXPECT_EQ(b.closed[0]->first_ms, 1000);
   EXPECT_EQ(b.closed[0]->last_ms, 3000);
   EXPECT_EQ(b.closed[0]->flags, rec::kHasEvents);
