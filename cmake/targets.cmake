@@ -19,12 +19,25 @@ function(lucid_library name)
   target_link_libraries(lucid_${name} PUBLIC ${A_DEPS} PRIVATE ${A_PRIVATE_DEPS})
 endfunction()
 
+# Half of what compiling a test costs is the headers that all of them include: parsed once, here.
+add_executable(test_headers ${PROJECT_SOURCE_DIR}/cmake/test_headers.cpp)
+target_link_libraries(test_headers PRIVATE GTest::gmock Boost::json)
+target_compile_options(test_headers PRIVATE -O0 -U_FORTIFY_SOURCE)
+target_precompile_headers(test_headers PRIVATE <gmock/gmock.h> <gtest/gtest.h> <boost/json.hpp> <algorithm> <array> <atomic> <chrono>
+  <condition_variable> <filesystem> <fstream> <functional> <map> <mutex> <optional> <random> <set> <sstream> <thread> <unordered_map>)
+
+# For a folder's CMakeLists.txt: its code is optimised in debug and sanitizer builds too.
+macro(lucid_optimise_always)
+  add_compile_options($<$<CONFIG:Debug>:-O1>)
+endmacro()
+
 function(lucid_tests name)
   cmake_parse_arguments(A "" "TIMEOUT" "SOURCES;DEPS;LABELS" ${ARGN})
   add_executable(${name}_tests ${A_SOURCES})
   target_link_libraries(${name}_tests PRIVATE ${A_DEPS} GTest::gmock GTest::gtest_main)
   # What a test asserts is compiled unoptimised (it costs half the compile time); what it tests is not.
   target_compile_options(${name}_tests PRIVATE -O0 -U_FORTIFY_SOURCE)
+  target_precompile_headers(${name}_tests REUSE_FROM test_headers)
   set_target_properties(${name}_tests PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
   add_test(NAME ${name} COMMAND ${name}_tests --gtest_brief=1 WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
   if(NOT A_TIMEOUT)
