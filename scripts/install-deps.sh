@@ -22,6 +22,8 @@ as_root apt-get update -q >&2
 if [ ${#missing[@]} -gt 0 ]; then
   echo "installing ${#missing[@]} packages: ${missing[*]}" >&2
   as_root apt-get install -y -q --no-install-recommends "${missing[@]}" >&2
+  # Debian starts its own xrdp at once: a second door on 3389, and one that nobody records. Lucid runs xrdp itself.
+  if [[ " ${missing[*]} " == *" xrdp "* ]] && [ -d /run/systemd/system ]; then as_root systemctl disable --now xrdp xrdp-sesman >&2; fi
 fi
 if [ $blake3 = 1 ]; then
   # Only the C sources are used; unpacking spares the package's Rust dependencies.

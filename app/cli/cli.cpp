@@ -57,6 +57,7 @@ void add_client_commands(Program& program) {
   add_bundle_commands(program);
   add_health_command(program);
   add_key_commands(program);
+  add_rdp_commands(program);
 }
 
 }  // namespace lucid::cli

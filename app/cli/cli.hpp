@@ -50,6 +50,7 @@ void add_frame_commands(Program& program);   // frame frames
 void add_bundle_commands(Program& program);  // bundle verify
 void add_health_command(Program& program);
 void add_key_commands(Program& program);
+void add_rdp_commands(Program& program);     // connect servers
 void add_client_commands(Program& program);  // all of these
 
 }  // namespace lucid::cli

@@ -74,7 +74,8 @@ class Process {
         log_(settings_.text("service_name")) {
     configure_log(settings_);
     files_.make_directories(data_dir_);
-    for (const Module* module : order_) locks_.emplace_back(data_dir_, module->name);
+    for (const Module* module : order_)
+      if (!module->takes_over) locks_.emplace_back(data_dir_, module->name);
     keys_ = std::make_unique<crypto::KeyStore>(data_dir_ + "/keys", files_, random_);
     tokens_ = std::make_unique<crypto::ServiceTokens>(keys_->service_key(), clock_);
     auto url_of = [this](const std::string& service) {
@@ -90,7 +91,10 @@ class Process {
       std::lock_guard lock(ports_mutex_);
       ports_[service] = port;
     };
-    context_.reset(new Context{settings_, data_dir_, clock_, random_, files_, *keys_, *tokens_, metrics_, url_of, client_for, listening});
+    std::function<void()> end_process;
+    if (order_.size() == 1) end_process = [] { ::kill(::getpid(), SIGTERM); };
+    context_.reset(
+        new Context{settings_, data_dir_, clock_, random_, files_, *keys_, *tokens_, metrics_, url_of, client_for, listening, end_process});
   }
 
   ~Process() {
@@ -103,6 +107,7 @@ class Process {
     for (const Module* module : order_) {
       try {
         running_.push_back(module->start(*context_));
+        if (module->takes_over) locks_.emplace_back(data_dir_, module->name);
       } catch (const std::exception& e) {
         throw Error(ErrorKind::unavailable, "start_failed", fmt::format("{} cannot start: {}", module->name, e.what()));
       }

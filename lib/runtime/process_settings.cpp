@@ -93,6 +93,7 @@ void declare_all(Settings& settings, const ProcessOptions& options, const std::v
                       "Where " + module.name + " is reached; empty: this machine at its port.", http_url_or_empty});
   for (const Module* module : targets) {
     std::string variable = targets.size() == 1 ? "PORT" : environment_prefix(module->name) + "_PORT";
+    if (!module->port_environment.empty()) variable = module->port_environment;
     settings.declare({module->name + ".port", variable, std::to_string(module->default_port),
                       "Port of " + module->name + "; 0: any free one.", integer_between(0, 65'535)});
     if (module->declare) module->declare(settings);

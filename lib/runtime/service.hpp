@@ -44,6 +44,8 @@ struct Context {
   std::function<std::shared_ptr<net::Client>(const std::string& service, const std::string& as)> client_for;
   // Told by serve_http which port a service got, so that url_of knows it even for port 0. May be empty.
   std::function<void(const std::string& service, std::uint16_t port)> listening;
+  // Ends the process as SIGTERM does. Empty where other services run in it: it does not end for one of them.
+  std::function<void()> end_process;
 };
 
 // A started service. Destroyed in reverse order of start.
@@ -72,6 +74,11 @@ struct Module {
   std::vector<std::string> starts_after;  // names; ignored when not part of this process
   std::function<void(Settings&)> declare;
   std::function<std::unique_ptr<RunningService>(const Context&)> start;
+  // Environment name of its port; empty: PORT where it is alone in its process, else <SERVICE>_PORT.
+  std::string port_environment;
+  // start() ends a living predecessor on the same data directory by itself, having taken its work over; so the data directory is locked
+  // for this module after start() instead of before.
+  bool takes_over = false;
 };
 
 // The whole life of a process that runs `targets` of `modules` (empty: all): declares and resolves settings, creates or

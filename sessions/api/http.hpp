@@ -16,6 +16,11 @@
 
 namespace lucid::api {
 
+// The RDP services that are seen through this door.
+struct RdpServices {
+  std::shared_ptr<net::Client> servers, gateway, controller;
+};
+
 struct Api {
   Sessions& sessions;
   Recordings& recordings;
@@ -24,6 +29,7 @@ struct Api {
   crypto::VerifyKey checkpoint_key;
   json::object keys;  // public keys and fingerprints, as /status shows them
   runtime::Metrics& metrics;
+  RdpServices rdp;
 };
 
 // `api` must outlive the router.
@@ -31,6 +37,7 @@ net::Router make_router(Api& api);
 void add_session_routes(net::Router& router, Api& api);
 void add_recording_routes(net::Router& router, Api& api);
 void add_evidence_routes(net::Router& router, Api& api);
+void add_rdp_routes(net::Router& router, Api& api);
 
 // Admits "Authorization: Bearer <admin token>" as "admin"; compared in constant time.
 net::Authenticator admin_door(std::string token);

@@ -61,11 +61,19 @@ class Door : public testing::Test {
                       .pipeline = std::make_shared<contracts::PipelineClient>(nobody()),
                       .processor = processor_,
                       .storage = storage_,
+                      .controller = std::make_shared<contracts::ControllerClient>(nobody()),
                       .clock = clock_,
                       .random = random_,
                       .forget = [this](const Id& id) { recordings_.forget(id); }}};
   LimitKeeper limits_{sessions_, clock_, runtime::Log("session-api")};
-  Api api_{sessions_, recordings_, limits_, processor_, crypto::SigningKey::make(random_).verify_key(), {}, metrics_};
+  Api api_{sessions_,
+           recordings_,
+           limits_,
+           processor_,
+           crypto::SigningKey::make(random_).verify_key(),
+           {},
+           metrics_,
+           {nobody(), nobody(), nobody()}};
   std::unique_ptr<net::Server> server_;
   std::string token_ = kToken;
 };

@@ -37,7 +37,7 @@ LimitKeeper::~LimitKeeper() {
 }
 
 void LimitKeeper::watch(const Session& session) {
-  if (!has_limit(session.policy)) return;
+  if (session.rdp || !has_limit(session.policy)) return;  // the controller keeps those of RDP sessions: it knows when their user acts
   std::lock_guard lock(mutex_);
   watched_[session.id] = session.policy;
 }

@@ -54,11 +54,21 @@ class Service final : public runtime::RunningService {
                    .pipeline = std::make_shared<contracts::PipelineClient>(context.client_for("session-pipeline", kName)),
                    .processor = processor_,
                    .storage = storage_,
+                   .controller = std::make_shared<contracts::ControllerClient>(context.client_for("session-controller", kName)),
                    .clock = context.clock,
                    .random = context.random,
                    .forget = [this](const Id& id) { recordings_.forget(id); }}),
         limits_(sessions_, context.clock, runtime::Log(kName)),
-        api_{sessions_, recordings_, limits_, processor_, context.keys.checkpoint_public(), public_keys(context.keys), context.metrics} {
+        api_{sessions_,
+             recordings_,
+             limits_,
+             processor_,
+             context.keys.checkpoint_public(),
+             public_keys(context.keys),
+             context.metrics,
+             {.servers = context.client_for("rdp-server-manager", kName),
+              .gateway = context.client_for("xrdp-integration", kName),
+              .controller = context.client_for("session-controller", kName)}} {
     runtime::HttpFront front;
     front.service = kName;
     front.router = make_router(api_);
@@ -87,7 +97,7 @@ class Service final : public runtime::RunningService {
 runtime::Module module() {
   return {.name = kName,
           .default_port = 8087,
-          .starts_after = {"session-storage", "chunk-processor", "session-pipeline"},
+          .starts_after = {"session-storage", "chunk-processor", "session-pipeline", "session-controller"},
           .declare = declare_settings,
           .start = [](const runtime::Context& context) -> std::unique_ptr<runtime::RunningService> {
             return std::make_unique<Service>(context);

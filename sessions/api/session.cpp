@@ -56,19 +56,17 @@ Metadata read_metadata(FieldReader in, Metadata m) {
   return m;
 }
 
-contracts::DisplayTarget read_target(FieldReader in) {
+void read_target(FieldReader in, Session& s) {
   std::string kind = in.text("kind", {.min = 1, .max = 20});
-  if (kind == "rdp") {
-    in.refuse("kind", "rdp targets are not available yet: this version records existing displays (kind \"display\")");
-    return {};
-  }
-  if (kind != "display") {
+  if (kind == "rdp")
+    s.rdp = contracts::read_rdp_target(in);
+  else if (kind == "display")
+    s.target = contracts::read_display_target(in);
+  else {
     if (!kind.empty()) in.refuse("kind", "must be one of display, rdp");
-    return {};
+    return;
   }
-  contracts::DisplayTarget target = contracts::read_display_target(in);
   in.finish_child();
-  return target;
 }
 
 contracts::RecordingOptions read_recording(FieldReader in) {
@@ -99,8 +97,8 @@ json::object to_json(const Metadata& m) {
           {"owner", m.owner}};
 }
 json::object asked_json(const Session& s) {
-  json::object target = contracts::to_json(s.target).as_object();
-  target["kind"] = "display";
+  json::object target = (s.rdp ? contracts::to_json(*s.rdp) : contracts::to_json(s.target)).as_object();
+  target["kind"] = s.rdp ? "rdp" : "display";
   json::object recording = contracts::to_json(s.recording).as_object();
   recording["codec"] = "tiles";
   return {{"name", s.name},
@@ -133,7 +131,7 @@ Session read_create(const json::value& body) {
   FieldReader in(body);
   Session s;
   s.name = in.text("name", {.min = 1, .max = 255});
-  s.target = read_target(in.child("target"));
+  read_target(in.child("target"), s);
   s.recording = read_recording(in.child("recording"));
   s.policy = read_policy(in.child("policy"));
   s.storage = read_storage(in.child("storage"));
@@ -182,6 +180,49 @@ bool apply_status(const contracts::RecordingStatus& from, Session& s) {
   return lasting(s) != before;
 }
 
+bool apply_status(const contracts::RdpSession& rdp, const std::optional<contracts::RecordingStatus>& recording, Session& s) {
+  using contracts::RdpState;
+  auto lasting = [](const Session& x) {
+    return std::make_tuple(x.status, x.cause, x.started_wall_ms, x.stalled, x.alarm, x.gaps, x.rdp_state, x.client_address, x.frozen);
+  };
+  auto before = lasting(s);
+  if (recording) apply_status(*recording, s);
+  s.rdp_state = contracts::name(rdp.state);
+  s.client_address = rdp.client_address;
+  s.frozen = rdp.frozen;
+  switch (rdp.state) {
+    case RdpState::requested:
+    case RdpState::starting_server:
+    case RdpState::waiting_display:
+    case RdpState::starting_recording: s.status = Status::starting; break;
+    case RdpState::ready:
+    case RdpState::connected:
+      if (!recording) s.status = Status::starting;  // a named account's desktop comes with its first login
+      break;
+    case RdpState::paused: s.status = Status::paused; break;
+    case RdpState::ending: s.status = Status::stopping; break;
+    case RdpState::ended:
+      if (!recording) s.status = s.terminate_asked ? Status::terminated : Status::completed;
+      break;
+    case RdpState::failed: s.status = Status::failed; break;
+  }
+  if (!rdp.cause.empty()) s.cause = rdp.cause;
+  return lasting(s) != before;
+}
+
+contracts::RdpSessionRequest rdp_request_of(const Session& s) {
+  return {.id = s.id,
+          .name = s.name,
+          .owner = s.metadata.owner,
+          .target = *s.rdp,
+          .recording = s.recording,
+          .recipients = s.storage.recipients,
+          .fail_open = s.policy.fail_mode == FailMode::open,
+          .idle_timeout = s.policy.idle_timeout,
+          .max_duration = s.policy.max_duration,
+          .created_wall_ms = s.created_wall_ms};
+}
+
 contracts::RecordingPlan plan_of(const Session& s) {
   contracts::RecordingPlan plan;
   plan.session = s.id;
@@ -207,6 +248,8 @@ json::object to_public(const Session& s) {
   o["backlog"] = s.backlog;
   o["stalled"] = s.stalled;
   o["alarm"] = text_or_null(s.alarm);
+  if (s.rdp)
+    o["rdp"] = json::object{{"state", text_or_null(s.rdp_state)}, {"client_address", text_or_null(s.client_address)}, {"frozen", s.frozen}};
   o["version"] = s.version;
   if (s.stale) o["stale"] = true;
   if (s.status == Status::deleted && s.receipt) o["receipt"] = to_public(s.id, *s.receipt);
@@ -241,7 +284,10 @@ std::string to_stored(const Session& s) {
                  {"gaps", s.gaps},
                  {"backlog", s.backlog},
                  {"stalled", s.stalled},
-                 {"alarm", s.alarm}};
+                 {"alarm", s.alarm},
+                 {"rdp_state", s.rdp_state},
+                 {"client_address", s.client_address},
+                 {"frozen", s.frozen}};
   if (s.receipt)
     o["receipt"] =
         json::object{{"asked", s.receipt->asked_wall_ms},       {"deleted", s.receipt->deleted_wall_ms}, {"chunks", s.receipt->chunks},
@@ -280,6 +326,9 @@ Session from_stored(std::string_view text) {
     s.backlog = count(in, "backlog");
     s.stalled = in.boolean_or("stalled", false);
     s.alarm = in.text_or("alarm", "", any);
+    s.rdp_state = in.text_or("rdp_state", "", any);
+    s.client_address = in.text_or("client_address", "", any);
+    s.frozen = in.boolean_or("frozen", false);
     if (const json::value* receipt = in.raw("receipt")) {
       FieldReader r(*receipt);
       s.receipt = Receipt{.asked_wall_ms = r.integer_or("asked", 0, 0, kMaxInteger),

@@ -11,6 +11,7 @@
 
 #include "lib/base/id.hpp"
 #include "lib/base/json.hpp"
+#include "lib/contracts/controller.hpp"
 #include "lib/contracts/pipeline.hpp"
 #include "lib/contracts/recording_options.hpp"
 
@@ -51,7 +52,8 @@ struct Receipt {
 struct Session {
   Id id;
   std::string name;
-  contracts::DisplayTarget target;
+  contracts::DisplayTarget target;          // kind "display"
+  std::optional<contracts::RdpTarget> rdp;  // kind "rdp": the controller makes the desktop and its recording
   contracts::RecordingOptions recording;
   Policy policy;
   StorageTerms storage;
@@ -69,6 +71,10 @@ struct Session {
   bool stalled = false;
   std::string alarm;
 
+  // As the controller last told of an RDP session.
+  std::string rdp_state, client_address;
+  bool frozen = false;
+
   std::optional<Receipt> receipt;  // set when deletion began; complete once status is deleted
   bool stale = false;              // not stored: the pipeline is away, this is what was last known
 };
@@ -79,7 +85,10 @@ Session read_create(const json::value& body);
 void apply_patch(const json::value& body, Session& session);
 // Takes over what the pipeline says. True when it is worth keeping: more than counters moved.
 bool apply_status(const contracts::RecordingStatus& status, Session& session);
+// The same for an RDP session: what the controller says of it, and the pipeline where it records.
+bool apply_status(const contracts::RdpSession& rdp, const std::optional<contracts::RecordingStatus>& recording, Session& session);
 contracts::RecordingPlan plan_of(const Session& session);
+contracts::RdpSessionRequest rdp_request_of(const Session& session);  // session.rdp is set
 
 json::object to_public(const Session& session);
 json::object to_public(const Id& session, const Receipt& receipt);

@@ -47,11 +47,24 @@ TEST(CreateSession, NamesEveryRefusedField) {
 }
 
 TEST(CreateSession, RefusesWhatThisVersionCannotDoWithTheReason) {
-  EXPECT_EQ(refused(R"({"name":"n","target":{"kind":"rdp","account":"ann"}})"), (Pointers{"/target/kind"}));
   EXPECT_EQ(refused(R"({"name":"n","target":{"kind":"display","display":":1"},"recording":{"codec":"h264"}})"),
             (Pointers{"/recording/codec"}));
   EXPECT_EQ(refused(R"({"name":"n","target":{"kind":"vnc"}})"), (Pointers{"/target/kind"}));
   EXPECT_TRUE(refused(R"({"name":"n","target":{"kind":"display","display":":1"},"recording":{"codec":"tiles"}})").empty());
+}
+
+TEST(CreateSession, TakesADesktopOverRdpAndNamesWhatIsWrongWithIt) {
+  Session s = create(R"({"name":"n","target":{"kind":"rdp","account":"ann","resolution":"1280x800","color_depth":32}})");
+  ASSERT_TRUE(s.rdp);
+  EXPECT_EQ(s.rdp->account, "ann");
+  EXPECT_EQ(s.rdp->width, 1280);
+  EXPECT_EQ(s.rdp->height, 800);
+  EXPECT_EQ(s.rdp->color_depth, 32);
+  EXPECT_EQ(
+      refused(
+          R"({"name":"n","target":{"kind":"rdp","account":"../x","desktop":"/bin/sh","resolution":"1x1","color_depth":8,"display":":1"}})"),
+      (Pointers{"/target/account", "/target/desktop", "/target/resolution", "/target/color_depth", "/target/color_depth",
+                "/target/display"}));
 }
 
 TEST(CreateSession, HoldsTheLimitsOfEveryText) {
@@ -131,6 +144,17 @@ TEST(StoredSession, ReadsBackAsItWasWritten) {
   EXPECT_EQ(json::serialize(to_public(back)), json::serialize(to_public(s)));
 }
 
+TEST(StoredSession, KeepsWhatTheControllerSaid) {
+  Session s = create(R"({"name":"n","target":{"kind":"rdp"}})");
+  s.id = full().id;
+  s.rdp_state = "connected";
+  s.client_address = "192.0.2.7:50312";
+  s.frozen = true;
+  Session back = from_stored(to_stored(s));
+  EXPECT_EQ(to_stored(back), to_stored(s));
+  EXPECT_EQ(json::serialize(to_public(back)), json::serialize(to_public(s)));
+}
+
 TEST(StoredSession, RefusesDocumentsThatAreDamaged) {
   std::string good = to_stored(full());
   for (std::string bad : {std::string("{}"), std::string("x"), good.substr(0, good.size() / 2), "[" + good + "]"}) {
@@ -162,6 +186,38 @@ TEST(SessionStatus, FollowsThePipeline) {
     apply_status(from, s);
     EXPECT_EQ(s.status, row.shown) << name(row.shown);
     EXPECT_FALSE(apply_status(from, s)) << "the same again is no change";
+  }
+}
+
+TEST(SessionStatus, FollowsTheControllerOfAnRdpSession) {
+  using contracts::PipelineState;
+  using contracts::RdpState;
+  struct Row {
+    RdpState state;
+    std::optional<PipelineState> recording;
+    Status shown;
+  };
+  for (const Row& row :
+       {Row{RdpState::requested, std::nullopt, Status::starting},
+        Row{RdpState::starting_recording, PipelineState::starting, Status::starting}, Row{RdpState::ready, std::nullopt, Status::starting},
+        Row{RdpState::ready, PipelineState::active, Status::recording}, Row{RdpState::connected, PipelineState::active, Status::recording},
+        Row{RdpState::paused, PipelineState::paused, Status::paused}, Row{RdpState::ending, PipelineState::stopped, Status::stopping},
+        Row{RdpState::ended, PipelineState::stopped, Status::completed}, Row{RdpState::ended, std::nullopt, Status::completed},
+        Row{RdpState::failed, std::nullopt, Status::failed}}) {
+    Session s = create(R"({"name":"n","target":{"kind":"rdp"}})");
+    contracts::RdpSession rdp;
+    rdp.state = row.state;
+    rdp.cause = "why";
+    std::optional<contracts::RecordingStatus> recording;
+    if (row.recording) {
+      recording.emplace();
+      recording->state = *row.recording;
+      recording->finalised = true;
+    }
+    apply_status(rdp, recording, s);
+    EXPECT_EQ(s.status, row.shown) << contracts::name(row.state);
+    EXPECT_EQ(s.cause, "why");
+    EXPECT_FALSE(apply_status(rdp, recording, s)) << "the same again is no change";
   }
 }
 

@@ -80,10 +80,22 @@ Session Sessions::stored(const Id& id) {
   return session;
 }
 
+Session Sessions::refresh_rdp(const Session& session) {
+  contracts::RdpSession rdp = parts_.controller->status(session.id);
+  std::optional<contracts::RecordingStatus> recording;
+  try {
+    recording = parts_.pipeline->status(session.id);
+  } catch (const Error& e) {
+    if (e.kind() != ErrorKind::not_found) throw;
+  }
+  return update(session.id, [&](Session& s) { return !s.receipt && apply_status(rdp, recording, s); });
+}
+
 Session Sessions::refresh(const Session& session) {
   if (session.status == Status::created || session.receipt) return session;
   contracts::RecordingStatus status;
   try {
+    if (session.rdp) return refresh_rdp(session);
     status = parts_.pipeline->status(session.id);
   } catch (const Error& e) {
     // Young ones are on their way to the pipeline in another request.
@@ -170,6 +182,10 @@ Session Sessions::start(const Session& session) {
     return true;
   });
   try {
+    if (session.rdp) {
+      contracts::RdpSession rdp = parts_.controller->create(rdp_request_of(session));
+      return update(session.id, [&](Session& s) { return apply_status(rdp, std::nullopt, s); });
+    }
     try {
       parts_.pipeline->create(plan_of(session));
     } catch (const Error& e) {
@@ -199,11 +215,23 @@ Session Sessions::act(const Id& id, Action action, const std::string& cause) {
     return terminate || !cause.empty();
   };
   if (terminate && (session.status == Status::stopping || session.status == Status::processing)) return update(id, mark);
+  if (session.rdp) {
+    update(id, mark);
+    parts_.controller->act(id, name(action));
+    return refresh(load(id).session);
+  }
   contracts::RecordingStatus status = parts_.pipeline->act(id, terminate ? "stop" : name(action));
   return update(id, [&](Session& s) {
     bool marked = mark(s);
     return apply_status(status, s) || marked;
   });
+}
+
+contracts::ConnectionOffer Sessions::connection(const Id& id) {
+  if (!stored(id).rdp)
+    throw Error(ErrorKind::conflict, "not_rdp",
+                fmt::format("session {} records an existing display: there is nothing to connect to", id.text()));
+  return parts_.controller->connection(id);
 }
 
 Receipt Sessions::take_receipt(const Session& session) {

@@ -11,6 +11,7 @@
 
 #include "lib/base/clock.hpp"
 #include "lib/base/random.hpp"
+#include "lib/contracts/controller.hpp"
 #include "lib/contracts/pipeline.hpp"
 #include "lib/contracts/processor.hpp"
 #include "lib/contracts/storage.hpp"
@@ -31,6 +32,7 @@ class Sessions {
     std::shared_ptr<contracts::PipelineClient> pipeline;
     std::shared_ptr<contracts::ProcessorClient> processor;
     std::shared_ptr<contracts::StorageClient> storage;
+    std::shared_ptr<contracts::ControllerClient> controller;  // of RDP sessions
     const Clock& clock;
     RandomSource& random;
     std::function<void(const Id&)> forget;  // told of every deleted session: caches drop it
@@ -55,6 +57,9 @@ class Sessions {
   Session patch(const Id& id, const json::value& body, std::optional<std::int64_t> expected_version);
   // Error{conflict, "illegal_transition"}; Error{unavailable} when the pipeline is away.
   Session act(const Id& id, Action action, const std::string& cause = {});
+  // How to reach the desktop of an RDP session: a new routing token and one-time password; those before are void.
+  // Error{conflict, "not_rdp"} for any other.
+  contracts::ConnectionOffer connection(const Id& id);
   // Removes everything but the receipt. Error{conflict, "session_live"} while live. Interrupted, it is repeated from
   // where it stopped, with the receipt taken at the first attempt.
   Receipt remove(const Id& id);
@@ -72,6 +77,7 @@ class Sessions {
   // Changes the stored session by `change` (called again when another thread was quicker; false: nothing to write).
   Session update(const Id& id, const std::function<bool(Session&)>& change);
   Session refresh(const Session& session);
+  Session refresh_rdp(const Session& session);
   Session start(const Session& session);
   Receipt take_receipt(const Session& session);
 

@@ -1,4 +1,4 @@
-"""Runs the five session services as five processes under a supervisor that restarts what dies, as Docker's `restart: always` does.
+"""Runs the session services (and, when asked, those of RDP) as one process each under a supervisor that restarts what dies, as Docker's `restart: always` does.
 
 Used by the fault suites. Everything started here is ended by stop(), by process id.
 """
@@ -13,8 +13,14 @@ import urllib.error
 import urllib.request
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+# Only the suites of RDP desktops make any ahead; there is one xrdp-sesman to a host.
+os.environ.setdefault("WARM_SERVERS", "0")
 BIN = pathlib.Path(os.environ.get("LUCID_BIN", ROOT / "out/release/bin"))
 SERVICES = {"session-storage": 8086, "session-pipeline": 8083, "chunk-processor": 8085, "session-recorder": 8084, "session-api": 8087}
+
+
+# Those of RDP desktops; they need root.
+RDP_SERVICES = {"rdp-server-manager": 8081, "session-controller": 8082, "xrdp-integration": 8089}
 
 
 class Service:
@@ -59,12 +65,13 @@ class Service:
 
 
 class Cluster:
-    def __init__(self, work, data=None, flags=None):
+    def __init__(self, work, data=None, flags=None, services=SERVICES):
         """`flags`: further arguments of a service by its name."""
         self.work = pathlib.Path(work)
         self.data = pathlib.Path(data or self.work / "data")
         self.offset = random.randrange(2000, 20000)
-        self.services = {name: Service(name, self.data, self.offset, (flags or {}).get(name, ()), self.work) for name in SERVICES}
+        self.services = {name: Service(name, self.data, self.offset, (flags or {}).get(name, ()), self.work) for name in services}
+        self.ports = services
         self.url = f"http://127.0.0.1:{8087 + self.offset}"
         self.token = None
         self.wait(self.healthy, 20, "the services to answer")
@@ -86,7 +93,7 @@ class Cluster:
     def healthy(self):
         """Every service answers /health with its checks in order."""
         try:
-            for port in SERVICES.values():
+            for port in self.ports.values():
                 with urllib.request.urlopen(f"http://127.0.0.1:{port + self.offset}/health", timeout=1):
                     pass
             return True

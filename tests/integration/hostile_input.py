@@ -190,7 +190,7 @@ class Suite:
         good = {"name": "n", "target": {"kind": "display", "display": ":1"}}
         key = "lucid-box-pub:" + "A" * 43
         cases = [("/name", {"name": ""}), ("/name", {"name": "x" * 256}), ("/name", {"name": 5}), ("/name", {"name": None}), ("/target/kind", {"target": {}}), ("/target/kind", {"target": {"kind": "vnc"}}),
-                 ("/target/kind", {"target": {"kind": "rdp"}}), ("/target/display", {"target": {"kind": "display"}}), ("/target/xauthority", {"target": {"kind": "display", "display": ":1", "xauthority": "../x"}}),
+                 ("/target/resolution", {"target": {"kind": "rdp", "resolution": "1x1"}}), ("/target/account", {"target": {"kind": "rdp", "account": "../x"}}), ("/target/display", {"target": {"kind": "display"}}), ("/target/xauthority", {"target": {"kind": "display", "display": ":1", "xauthority": "../x"}}),
                  ("/target/other", {"target": {"kind": "display", "display": ":1", "other": 1}}), ("/target", {"target": 5}), ("/other", {"other": 1}), ("/a~1b", {"a/b": 1})]
         cases += [("/target/display", {"target": {"kind": "display", "display": d}}) for d in ("", "1", "10", ":", ":x", "a b:1", "../x:1", ":1;id", ":" + "1" * 200, "\u0000:1", 1)]
         cases += [("/recording/" + name, {"recording": {name: value}}) for name, values in {

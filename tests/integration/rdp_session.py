@@ -1,0 +1,229 @@
+#!/usr/bin/env python3
+"""RDP sessions from outside: real xrdp, Xorg, xfreerdp and rdesktop, through the door on 3389 (shifted).
+
+Usage: tests/integration/rdp_session.py. Needs root (accounts for desktops are made) and xrdp, xorgxrdp, freerdp2-x11, rdesktop, xdotool.
+"""
+import json
+import os
+import pathlib
+import shutil
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+
+from rdp_client import RdpClient
+from support import ROOT, SERVICES, Api, Cluster, Report, wait
+
+sys.path.insert(0, str(ROOT / "tests/fault"))
+from lucid_cluster import BIN, RDP_SERVICES  # noqa: E402
+
+LIVE = ("ready", "connected")
+
+
+class Desktops(Api):
+    """RDP sessions over session-api."""
+
+    def open(self, name, policy=None, **target):
+        answer = self.ask("POST", "/sessions", {"name": name, "target": {"kind": "rdp", "resolution": "1024x768", **target}, "policy": policy or {},
+                                                "recording": {"digests": "all"}})
+        assert answer.status == 201, answer
+        session = answer.json["id"]
+        answer = self.ask("POST", f"/sessions/{session}/start")
+        assert answer.status == 200, answer
+        return session
+
+    def rdp(self, session):
+        return self.get(f"/sessions/{session}")["rdp"]["state"]
+
+    def ready(self, session, seconds=30):
+        return wait(lambda: self.rdp(session) in LIVE or self.status(session) == "failed" and self.fail(session), seconds, f"{session} to be ready")
+
+    def fail(self, session):
+        raise RuntimeError(f"{session} failed: {self.get(f'/sessions/{session}')}")
+
+    def offer(self, session):
+        return self.get(f"/sessions/{session}/connection")
+
+
+def proven(report, cluster, api, session, typed, work):
+    """The recording is complete, exact and verified, and holds what was typed and the windows."""
+    shown = api.get(f"/sessions/{session}")
+    bundle, key = work / f"{session}.lucid", cluster.data / "keys/checkpoint.pub"
+    cluster.cli("bundle", session, "-o", str(bundle))
+    verdict = json.loads(cluster.cli("verify", str(bundle), "--key", str(key), "--json", check=False).stdout)
+    report.check("the recording verifies offline", verdict["verdict"] == "good", verdict)
+    frames = json.loads(cluster.cli("frames", session, "--digests", "--json", check=False).stdout)
+    report.check(f"all {frames['frames']} frames are exact", frames["frames"] > 0 and frames["frames"] == frames["frames_exact"], frames)
+    events = api.events(session)
+    text = "".join(e.get("text", "") for e in events if e.get("kind") == "key" and e.get("action") != "release")
+    report.check("what was typed is in it", typed in text, text[-200:])
+    report.check("its windows are in it", any(e.get("kind") == "window" for e in events), {e.get("kind") for e in events})
+    report.check("it begins at 0 and has no gaps", shown["gaps"] == 0, shown)
+    index = api.get(f"/sessions/{session}/index")
+    report.check("it is complete from the first frame to the end record", index["complete"] and index["keyframes"] and index["keyframes"][0]["first_ms"] <= 50, index)
+
+
+def by_client_and_api(report, cluster, api, work):
+    session = api.open("ended by the API")
+    took = api.ready(session)
+    offer = api.offer(session)
+    client = RdpClient(work, offer)
+    try:
+        first = client.first_frame()
+        report.check(f"xfreerdp sees the desktop {first * 1000:.0f} ms after it was started (ready after {took * 1000:.0f} ms)", first < 4)
+        wait(lambda: api.rdp(session) == "connected", 5, "the controller to know of the client")
+        client.open_terminal()
+        client.type("echo typed over rdp 4711\n")
+        time.sleep(1)
+        again = admission(cluster, offer["token"])
+        report.check("a second use of the token while connected is a reconnect or refused", again in ("confirmed", "failure"), again)
+        began = time.monotonic()
+        if client.alive():
+            answer = api.act(session, "terminate")
+            report.check("terminate answers", answer.status == 200, answer)
+            client.process.wait(10)
+            report.check(f"the client's connection ends within 1 s of terminate ({time.monotonic() - began:.2f} s)", time.monotonic() - began < 1)
+        api.reach(session, "terminated", 30)
+        proven(report, cluster, api, session, "typed over rdp 4711", work)
+    finally:
+        client.stop()
+    report.check("its token is void afterwards", admission(cluster, offer["token"]) == "failure")
+
+    session = api.open("ended by the client")
+    api.ready(session)
+    client = RdpClient(work, api.offer(session), "1280x800")
+    try:
+        client.first_frame()
+        client.open_terminal()
+        client.type("echo other size 1280\n")
+        time.sleep(1)
+    finally:
+        client.stop()
+    api.reach(session, "completed", 40)
+    report.check("the cause is the client", "client" in (api.get(f"/sessions/{session}")["cause"] or ""), api.get(f"/sessions/{session}")["cause"])
+    proven(report, cluster, api, session, "echo other size 1280", work)
+
+
+def by_idle_limit(report, cluster, api, work):
+    session = api.open("ended by its idle limit", {"idle_timeout": 4})
+    api.ready(session)
+    client = RdpClient(work, api.offer(session))
+    try:
+        client.first_frame()
+        client.open_terminal()
+        client.type("echo last words\n")
+        last = time.monotonic()
+        wait(lambda: not client.alive(), 20, "the idle limit to end the client's connection")
+        idle = time.monotonic() - last
+        report.check(f"an idle limit of 4 s ends the session {idle:.1f} s after the last key", 3.5 <= idle <= 8)
+    finally:
+        client.stop()
+    api.reach(session, "completed", 30)
+    report.check("the cause is the idle limit", "idle" in (api.get(f"/sessions/{session}")["cause"] or ""), api.get(f"/sessions/{session}")["cause"])
+    proven(report, cluster, api, session, "echo last words", work)
+
+
+def by_another_client(report, cluster, api, work):
+    session = api.open("rdesktop")
+    api.ready(session)
+    client = RdpClient(work, api.offer(session), program="rdesktop")
+    try:
+        first = client.first_frame()
+        report.check(f"rdesktop, admitted by its account's name, sees the desktop after {first * 1000:.0f} ms", first < 4)
+        client.open_terminal()
+        client.type("echo by rdesktop 99\n")
+        time.sleep(1)
+        api.act(session, "stop")
+        api.reach(session, "completed", 30)
+        proven(report, cluster, api, session, "echo by rdesktop 99", work)
+    finally:
+        client.stop()
+
+
+def request(cookie, protocols=1):
+    """An X.224 Connection Request (MS-RDPBCGR 2.2.1.1)."""
+    body = struct.pack(">BHHB", 0xE0, 0, 0, 0) + (cookie.encode() + b"\r\n" if cookie else b"")
+    body += struct.pack("<BBHI", 1, 0, 8, protocols)
+    return struct.pack(">BBH", 3, 0, 5 + len(body)) + bytes([len(body)]) + body
+
+
+def exchange(cluster, data, seconds=8):
+    with socket.create_connection(("127.0.0.1", 3389 + cluster.offset), 5) as door:
+        door.settimeout(seconds)
+        try:
+            door.sendall(data)
+            return door.recv(64)
+        except OSError:
+            return b""
+
+
+def admission(cluster, cookie, protocols=1):
+    """"confirmed", "failure" (a negotiation failure), or "closed" of a first packet."""
+    answer = exchange(cluster, request(cookie, protocols))
+    if len(answer) >= 19 and answer[5] == 0xD0:
+        return {2: "confirmed", 3: "failure"}.get(answer[11], "strange")
+    return "closed" if not answer else "strange"
+
+
+def refusals(report, cluster, api):
+    session = api.open("refusals")
+    api.ready(session)
+    first, token = api.offer(session)["token"], api.offer(session)["token"]
+    other = token[:-6] + ("AAAAAA" if not token.endswith("AAAAAA") else "BBBBBB")
+    report.check("a forged token is refused with a negotiation failure", admission(cluster, other) == "failure")
+    report.check("a token replaced by a newer one is refused", admission(cluster, first) == "failure")
+    report.check("an unknown account is refused", admission(cluster, "Cookie: mstshash=nobody77") == "failure")
+    report.check("a client without token and account is refused", admission(cluster, "") == "failure")
+    report.check("a client that offers no TLS is refused", admission(cluster, token, 0) == "failure")
+    for what, data in (("TLS first", b"\x16\x03\x01\x02\x00" + bytes(200)), ("garbage", os.urandom(300)), ("HTTP", b"GET / HTTP/1.1\r\n\r\n"),
+                       ("a length of 0", b"\x03\x00\x00\x00" + bytes(20)), ("a huge length", b"\x03\x00\xff\xff" + bytes(600))):
+        answer = exchange(cluster, data)
+        report.check(f"a first packet of {what} is refused", not answer or answer[11:12] == b"\x03", answer)
+    began = time.monotonic()
+    exchange(cluster, b"\x03\x00")
+    report.check(f"a slow first packet is given up after 5 s ({time.monotonic() - began:.1f} s)", 4 <= time.monotonic() - began <= 7)
+    report.check("the door still answers", admission(cluster, token) == "confirmed")
+    for body in ({"kind": "rdp", "account": "root"}, {"kind": "rdp", "account": "no-such-user"}, {"kind": "rdp", "resolution": "1x1"},
+                 {"kind": "rdp", "desktop": "/bin/sh"}, {"kind": "rdp", "color_depth": 8}, {"kind": "rdp", "surprise": 1}):
+        answer = api.ask("POST", "/sessions", {"name": "x", "target": body})
+        if answer.status == 201:   # known to be wrong only where accounts and desktops are known
+            made = answer.json["id"]
+            started = api.ask("POST", f"/sessions/{made}/start")
+            wait(lambda: started.status >= 400 or api.status(made) == "failed", 10, f"{body} to be refused")
+            report.check(f"target {body} fails with its cause", started.status >= 400 or api.get(f"/sessions/{made}")["cause"], started)
+        else:
+            report.check(f"target {body} is refused", not answer.fault(400, 422), answer.fault(400, 422))
+    api.finish(session)
+
+
+def main():
+    missing = [p for p in ("xrdp", "xrdp-sesman", "xfreerdp", "rdesktop", "xdotool") if not shutil.which(p, path=os.environ["PATH"] + ":/usr/sbin")]
+    if os.geteuid() != 0 or missing:
+        print(f"not run: {'not root' if os.geteuid() else 'missing ' + ', '.join(missing)}")
+        return 1 if os.environ.get("CI") == "true" else 77
+    report = Report("rdp_session")
+    with tempfile.TemporaryDirectory() as directory:
+        work = pathlib.Path(directory)
+        cluster = Cluster(work, services={**SERVICES, **RDP_SERVICES},
+                          flags={"session-controller": ["--session-controller.disconnect_grace_seconds=3"], "xrdp-integration": ["--xrdp-integration.ban_after=10000", "--xrdp-integration.connections_burst=1000"]})
+        api = Desktops(8087 + cluster.offset, cluster.token)
+        try:
+            for part in (by_client_and_api, by_idle_limit, by_another_client):
+                part(report, cluster, api, work)
+            refusals(report, cluster, api)
+        except Exception as error:
+            report.check("the suite runs to its end", False, repr(error))
+            for log in sorted(work.glob("*.log")):
+                print(f"--- {log.name}\n{log.read_text(errors='replace')[-1500:]}")
+        finally:
+            cluster.stop()
+        left = json.loads(subprocess.run([sys.executable, ROOT / "tests/support/rdp_leaks.py", "--list", cluster.data], text=True, capture_output=True, check=True).stdout)
+        report.check("nothing is left behind", not any(left.values()), left)
+    return report.end()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
