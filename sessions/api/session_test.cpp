@@ -63,8 +63,7 @@ TEST(CreateSession, TakesADesktopOverRdpAndNamesWhatIsWrongWithIt) {
   EXPECT_EQ(
       refused(
           R"({"name":"n","target":{"kind":"rdp","account":"../x","desktop":"/bin/sh","resolution":"1x1","color_depth":8,"display":":1"}})"),
-      (Pointers{"/target/account", "/target/desktop", "/target/resolution", "/target/color_depth", "/target/color_depth",
-                "/target/display"}));
+      (Pointers{"/target/account", "/target/desktop", "/target/resolution", "/target/color_depth", "/target/display"}));
 }
 
 TEST(CreateSession, HoldsTheLimitsOfEveryText) {
