@@ -30,8 +30,8 @@ def line(what, seconds, target=""):
     print(f"{what:<58} n {len(ordered):>3}  p50 {ordered[len(ordered) // 2] * 1000:6.0f} ms  p95 {p95 * 1000:6.0f} ms  max {ordered[-1] * 1000:6.0f} ms  {target}", flush=True)
 
 
-def through_lucid(work, rounds, warm):
-    cluster = Cluster(work, work / f"data-{warm}", services={**SERVICES, **RDP_SERVICES},
+def through_lucid(work, rounds, warm, program="xfreerdp"):
+    cluster = Cluster(work, work / f"data-{warm}-{program}", services={**SERVICES, **RDP_SERVICES},
                       flags={"rdp-server-manager": [f"--rdp-server-manager.warm_servers={warm}"],
                              "xrdp-integration": ["--xrdp-integration.connections_burst=10000"]})
     request, client_time, connection, total = [], [], [], []
@@ -44,7 +44,7 @@ def through_lucid(work, rounds, warm):
             cluster.json("POST", f"/api/v1/sessions/{session}/start")
             wait(lambda: cluster.json("GET", f"/api/v1/sessions/{session}")["rdp"]["state"] == "ready", 40, "the session to be ready")
             request.append(time.monotonic() - began)
-            client = RdpClient(work, cluster.json("GET", f"/api/v1/sessions/{session}/connection"))
+            client = RdpClient(work, cluster.json("GET", f"/api/v1/sessions/{session}/connection"), program=program)
             try:
                 client_time.append(client.first_frame())
                 connection.append(client_time[-1] - (client.connected - client.started))
@@ -57,7 +57,7 @@ def through_lucid(work, rounds, warm):
         cluster.stop()
     name = "warm pool" if warm else "cold"
     line(f"Lucid, {name}: request until ready to connect", request)
-    line(f"Lucid, {name}: start of xfreerdp to first frame", client_time, "target p95 1500 ms warm, 4000 ms cold; seeds 2000 ms")
+    line(f"Lucid, {name}: start of {program} to first frame", client_time, "target p95 1500 ms warm, 4000 ms cold; seeds 2000 ms")
     line(f"Lucid, {name}: its TCP connection to first frame", connection)
     line(f"Lucid, {name}: both together", total)
 
@@ -140,6 +140,7 @@ def main():
         straight(work, options.rounds)
         through_lucid(work, options.rounds, 0)
         through_lucid(work, options.rounds, 1)
+        through_lucid(work, options.rounds, 1, "rdesktop")
     return 0
 
 
