@@ -4,9 +4,11 @@
 #include <array>
 #include <cerrno>
 #include <charconv>
+#include <fstream>
 
 #include <pwd.h>
 #include <shadow.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -120,7 +122,15 @@ void Accounts::set_password_hash(const std::string& name, const std::string& has
   change({"/usr/sbin/chpasswd", "-e"}, name + ":" + hash + "\n", 0, "restore the password of " + name);
 }
 
+void Accounts::unmount_under(const std::string& home) {
+  std::ifstream mounts("/proc/self/mounts");
+  std::string device, where, rest;
+  for (; mounts >> device >> where && std::getline(mounts, rest);)
+    if (where.starts_with(home + "/")) ::umount2(where.c_str(), MNT_DETACH | UMOUNT_NOFOLLOW);
+}
+
 void Accounts::remove(const Account& account, Home home) {
+  if (account.home.starts_with("/home/lu")) unmount_under(account.home);
   // Only ever what we made: the name is looked at again, because a document could be old.
   auto now = find(account.name);
   if (now && now->gecos.starts_with(kGecosPrefix) && now->uid == account.uid) {

@@ -41,6 +41,8 @@ class Accounts {
   void remove(const Account& account, Home home);
 
  private:
+  // What a process that was killed left mounted there (chansrv mounts drives of old configurations) keeps a home from being removed.
+  static void unmount_under(const std::string& home);
   void change(const std::vector<std::string>& argv, std::string_view input, int fine, const std::string& what);
   std::string random_text(std::size_t length);
   RandomSource& random_;

@@ -65,6 +65,10 @@ void Manager::close() {
     auto p = host_.table().one(sesman.pid);
     return p && p->id == sesman ? std::vector<Process>{*p} : std::vector<Process>{};
   });
+  // No hook waits any more that would look for us there.
+  for (const std::string& directory : {config_.paths.run, config_.paths.hook_fallback}) try {
+      system_files().remove_tree(directory);
+    } catch (const Error& e) { log_.warn("a run directory stays", {{"directory", directory}, {"error", e.what()}}); }
 }
 
 void Manager::post(std::function<void()> work) {

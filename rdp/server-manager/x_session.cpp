@@ -31,7 +31,14 @@ void Manager::start_x(const Ref& server) {
     changed_.notify_all();
   };
   try {
-    sesman_->ensure();
+    const ProcessId sesman = sesman_->ensure();
+    // What a sesman that died had begun comes to nothing: its successor begins again.
+    auto sesman_lost = [&] { return sesman_->current() != sesman || !host_.table().alive(sesman); };
+    auto again = [&] {
+      host_.end(look(server), Host::Part::session);
+      finish(std::nullopt);
+      start_x_later(server);
+    };
     Record r = look(server);
     Sesman::Started started;
     bool seen = false;
@@ -59,6 +66,7 @@ void Manager::start_x(const Ref& server) {
     }
     save(server);
     r = look(server);
+    if (!started.ok && sesman_lost()) return again();
     if (!started.ok) return finish("xrdp-sesman refused the session: " + started.detail);
     // The hook tells when X is there. That X failed shows only in its process: it appears and is gone again.
     auto deadline = std::chrono::steady_clock::now() + kDisplayTime;
@@ -73,6 +81,7 @@ void Manager::start_x(const Ref& server) {
         auto over = [&] { return stopping_ || now.session || (now.state != ServerState::starting && now.state != ServerState::running); };
         if (changed_.wait_for(lock, std::chrono::milliseconds(failed ? 0 : 100), over)) break;
       }
+      if (sesman_lost()) return again();
       if (failed || std::chrono::steady_clock::now() > deadline) {
         {
           std::lock_guard lock(mutex_);

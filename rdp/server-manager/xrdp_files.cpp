@@ -103,6 +103,7 @@ param=.xorgxrdp.%s.log
 
 [Chansrv]
 FuseMountName=thinclient_drives
+EnableFuseMount=false
 FileUmask=077
 
 [ChansrvLogging]

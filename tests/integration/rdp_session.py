@@ -7,6 +7,7 @@ import json
 import os
 import pathlib
 import shutil
+import signal
 import socket
 import struct
 import subprocess
@@ -126,6 +127,46 @@ def by_idle_limit(report, cluster, api, work):
     proven(report, cluster, api, session, "echo last words", work)
 
 
+def unrecorded(report, cluster, api, work):
+    """A recorder that stands still: nobody works unrecorded."""
+    session = api.open("fail-closed")
+    api.ready(session)
+    client = RdpClient(work, api.offer(session))
+    recorder = cluster.services["session-recorder"].process
+
+    def frozen():
+        return api.get(f"/sessions/{session}")["rdp"]["frozen"]
+
+    try:
+        client.first_frame()
+        client.open_terminal()
+        began = time.monotonic()
+        recorder.send_signal(signal.SIGSTOP)
+        took = wait(frozen, 10, "the relay to be frozen")
+        report.check(f"a recorder that stands still freezes the relay after {took:.2f} s (1 s)", took <= 1.3)
+        client.type("echo behind its back\n")
+        time.sleep(0.5)
+        recorder.send_signal(signal.SIGCONT)
+        took = wait(lambda: not frozen(), 20, "the relay to go on")
+        report.check(f"recorded again, it goes on ({took:.2f} s later)", client.alive())
+        began = time.monotonic()
+        cluster.services["session-recorder"].kill()
+        wait(lambda: frozen() or time.monotonic() - began > 1, 5, "the relay to be frozen, or the recorder to be back")
+        wait(lambda: not frozen(), 20, "the relay to go on")
+        client.type("echo and afterwards\n")
+        time.sleep(1)
+        api.act(session, "stop")
+        api.reach(session, "completed", 40)
+        typed = "".join(e.get("text", "") for e in api.events(session) if e.get("kind") == "key" and e.get("action") != "release")
+        report.check("what was typed while nobody recorded came through afterwards, recorded", "behind its back" in typed and "and afterwards" in typed, typed[-200:])
+        bundle = work / f"{session}.lucid"
+        cluster.cli("bundle", session, "-o", str(bundle))
+        verdict = json.loads(cluster.cli("verify", str(bundle), "--key", str(cluster.data / "keys/checkpoint.pub"), "--json", check=False).stdout)
+        report.check("the recording verifies offline", verdict["verdict"] == "good", verdict)
+    finally:
+        client.stop()
+
+
 def by_another_client(report, cluster, api, work):
     session = api.open("rdesktop")
     api.ready(session)
@@ -211,7 +252,7 @@ def main():
                           flags={"session-controller": ["--session-controller.disconnect_grace_seconds=3"], "xrdp-integration": ["--xrdp-integration.ban_after=10000", "--xrdp-integration.connections_burst=1000"]})
         api = Desktops(8087 + cluster.offset, cluster.token)
         try:
-            for part in (by_client_and_api, by_idle_limit, by_another_client):
+            for part in (by_client_and_api, by_idle_limit, by_another_client, unrecorded):
                 part(report, cluster, api, work)
             refusals(report, cluster, api)
         except Exception as error:

@@ -108,6 +108,18 @@ def straight(work, rounds):
                 except ProcessLookupError:
                     pass
             wait(lambda: not [e for e in os.scandir("/proc") if e.name.isdigit() and owner(e) == uid], 20, "the reference session to end")
+        by_rdesktop = []
+        offer = {"host": "127.0.0.1", "port": port, "account": account, "password": password}
+        for round_number in range(rounds + 1):   # the first one makes the desktop
+            client = RdpClient(work, offer, program="rdesktop")
+            try:
+                client.first_frame()
+                if round_number > 0:
+                    by_rdesktop.append(time.monotonic() - client.started)
+            finally:
+                client.stop()
+            time.sleep(0.5)
+        line("straight to xrdp, back to a running desktop: rdesktop", by_rdesktop)
         line("straight to xrdp, cold: start of xfreerdp to first frame", cold)
         line("straight to xrdp, cold: its TCP connection to first frame", cold_tcp)
         line("straight to xrdp, back to a running desktop: start", again)
