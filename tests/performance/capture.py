@@ -312,6 +312,9 @@ def main():
         return
     print(f"{'workload':10} {'CPU %':>8} {'target':>7} {'ffmpeg':>7} {'times':>6}   {'MB/h':>9} {'target':>7} {'ffmpeg':>9}   {'RSS MB':>7} {'keyframes':>10} {'frames':>7} exact")
     for r in rows:
+        if r["workload"] != "idle" and r["frames"] < 10:
+            print(f"{r['workload']:10} not measured: its program showed nothing")
+            continue
         cpu, size = TARGETS[r["workload"]]
         times = r["ffmpeg_cpu_percent"] / max(r["cpu_percent"], 0.01)
         print(f"{r['workload']:10} {r['cpu_percent']:8.3f} {cpu:7} {r['ffmpeg_cpu_percent']:7} {times:6.0f}   {r['mb_per_hour']:9.2f} {'-' if size is None else size:>7} {r['ffmpeg_mb_per_hour']:9.1f}"
