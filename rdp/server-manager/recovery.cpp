@@ -76,14 +76,16 @@ void Manager::open() {
     } catch (const std::exception& e) {
       log_.error("a server could not be taken over", {{"id", look(server).id.text()}, {"error", e.what()}});
     }
-  try {
-    sesman_->ensure();
-    remove_orphans();
-  } catch (const Error& e) {
-    // Where somebody else's sesman runs, accounts and displays without a document of ours may be in use.
-    log_.error("xrdp-sesman could not be started; orphans are not looked for", {{"reason", e.what()}});
-    start_sesman(std::chrono::milliseconds(1000));
-  }
+  // Sesman is started for the first server, or for what may need it from before: where nobody wants a desktop, none stands about.
+  bool from_before = !all.empty() || !host_.accounts().ours().empty();
+  if (from_before || config_.warm_servers > 0) try {
+      sesman_->ensure();
+      remove_orphans();
+    } catch (const Error& e) {
+      // Where somebody else's sesman runs, accounts and displays without a document of ours may be in use.
+      log_.error("xrdp-sesman could not be started; orphans are not looked for", {{"reason", e.what()}});
+      start_sesman(std::chrono::milliseconds(1000));
+    }
   refill_later(std::chrono::milliseconds(0));
 }
 

@@ -74,7 +74,11 @@ class Cluster:
         self.ports = services
         self.url = f"http://127.0.0.1:{8087 + self.offset}"
         self.token = None
-        self.wait(self.healthy, 20, "the services to answer")
+        try:
+            self.wait(self.healthy, 20, "the services to answer")
+        except TimeoutError:
+            self.stop()
+            raise
         self.token = (self.data / "keys/admin.token").read_text().strip()
 
     def stop(self):

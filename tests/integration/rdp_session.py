@@ -64,7 +64,8 @@ def proven(report, cluster, api, session, typed, work):
     report.check("its windows are in it", any(e.get("kind") == "window" for e in events), {e.get("kind") for e in events})
     report.check("it begins at 0 and has no gaps", shown["gaps"] == 0, shown)
     index = api.get(f"/sessions/{session}/index")
-    report.check("it is complete from the first frame to the end record", index["complete"] and index["keyframes"] and index["keyframes"][0]["first_ms"] <= 50, index)
+    report.check("it is complete from the first frame to the end record", index["complete"] and index["keyframes"]
+                 and index["keyframes"][0]["sequence"] == 0 and index["keyframes"][0]["first_ms"] == index["first_ms"] < 1000, index)
 
 
 def by_client_and_api(report, cluster, api, work):
