@@ -266,7 +266,8 @@ TEST(Capture, AKilledRecorderIsTakenUpAgainWithAGapAndEverythingTypedBefore) {
   test_support::Child first(argv, {}, out);
   ASSERT_TRUE(eventually(ready));
   b.type("before the crash");
-  std::this_thread::sleep_for(600ms);  // keys are held 300 ms, batches 200 ms
+  std::this_thread::sleep_for(
+      1000ms);  // the promise: a crash loses at most the last second (holds of 300 ms, batches of 200 ms, a busy machine)
   first.send_signal(SIGKILL);
   first.wait();
   system_files().remove(out);
