@@ -59,13 +59,16 @@ class Cycles:
 
     def ask(self, method, path, body=None, seconds=20):
         """Asked again while a service is being restarted."""
-        deadline = time.monotonic() + seconds
+        deadline, again = time.monotonic() + seconds, False
         while True:
             status, answer = self.cluster.call(method, "/api/v1" + path, body)
             if 200 <= status < 300:
                 return json.loads(answer) if answer else None
+            if again and status == 409:
+                return None   # the attempt before did it, and its answer was lost with the service that was killed
             if status not in (0, 503) or time.monotonic() > deadline:
                 raise RuntimeError(f"{method} {path}: {status} {answer[:300]!r}")
+            again = True
             time.sleep(0.1)
 
     def wait(self, session, reached, seconds, what):
