@@ -95,13 +95,18 @@ class RdpClient:
         """The first entry of openbox's menu, over the background."""
         width, height = self.size
         before = self.pixels.row(0, height // 2, width)
-        self.xdotool("mousemove", str(width // 2), str(height * 2 // 3), "click", "3")
-        time.sleep(0.5)
-        self.xdotool("key", "Down", "Return")
-        deadline = time.monotonic() + 10
-        while self.pixels.row(0, height // 2, width) == before and time.monotonic() < deadline:
-            time.sleep(0.05)
-        time.sleep(0.5)   # the shell's prompt
+        for _ in range(5):   # a window manager that is not up yet has no menu
+            self.xdotool("mousemove", str(width // 2), str(height * 2 // 3), "click", "3")
+            time.sleep(0.5)
+            self.xdotool("key", "Down", "Return")
+            deadline = time.monotonic() + 4
+            while time.monotonic() < deadline:
+                if self.pixels.row(0, height // 2, width) != before:
+                    time.sleep(0.5)   # the shell's prompt
+                    return
+                time.sleep(0.05)
+            self.xdotool("key", "Escape")
+        raise TimeoutError("no terminal opened")
 
     def type(self, text):
         self.xdotool("type", "--delay", "25", text)
