@@ -7,30 +7,32 @@
 namespace lucid::contracts {
 namespace {
 
-constexpr std::array<const char*, 10> kStates{"created",  "starting", "active",  "pausing",   "paused",
-                                              "stopping", "stopped",  "cleanup", "destroyed", "error"};
+constexpr std::array<const char*, 10> kPipelineStates{"created",  "starting", "active",  "pausing",   "paused",
+                                                      "stopping", "stopped",  "cleanup", "destroyed", "error"};
 
 std::string recording_path(const Id& session) { return "/api/v1/recordings/" + session.text(); }
 
 }  // namespace
 
-const char* name(PipelineState state) { return kStates[static_cast<std::size_t>(state)]; }
+const char* name(PipelineState state) { return kPipelineStates[static_cast<std::size_t>(state)]; }
 
 std::optional<PipelineState> pipeline_state(std::string_view text) {
-  for (std::size_t i = 0; i < kStates.size(); ++i)
-    if (text == kStates[i]) return static_cast<PipelineState>(i);
+  for (std::size_t i = 0; i < kPipelineStates.size(); ++i)
+    if (text == kPipelineStates[i]) return static_cast<PipelineState>(i);
   return std::nullopt;
 }
 
 json::value to_json(const RecordingPlan& p) {
-  return json::object{{"session_id", p.session.text()},
-                      {"name", p.name},
-                      {"target", to_json(p.target)},
-                      {"recording", to_json(p.options)},
-                      {"recipients", json::array(p.recipients.begin(), p.recipients.end())},
-                      {"created_wall_ms", p.created_wall_ms},
-                      {"started_wall_ms", p.started_wall_ms},
-                      {"started_steady_ms", p.started_steady_ms}};
+  json::object o{{"session_id", p.session.text()},
+                 {"name", p.name},
+                 {"target", to_json(p.target)},
+                 {"recording", to_json(p.options)},
+                 {"recipients", json::array(p.recipients.begin(), p.recipients.end())},
+                 {"created_wall_ms", p.created_wall_ms},
+                 {"started_wall_ms", p.started_wall_ms},
+                 {"started_steady_ms", p.started_steady_ms}};
+  if (p.waits_until_wall_ms != 0) o["waits_until_wall_ms"] = p.waits_until_wall_ms;
+  return o;
 }
 
 RecordingPlan read_recording_plan(const json::value& value) {
@@ -51,6 +53,7 @@ RecordingPlan read_recording_plan(const json::value& value) {
   p.recipients = in.texts_or_empty("recipients", 100, {.min = 1, .max = 200});
   constexpr std::int64_t kMax = std::int64_t{1} << 53;
   p.created_wall_ms = in.integer_or("created_wall_ms", 0, 0, kMax);
+  p.waits_until_wall_ms = in.integer_or("waits_until_wall_ms", 0, 0, kMax);
   p.started_wall_ms = in.integer_or("started_wall_ms", 0, 0, kMax);
   p.started_steady_ms = in.integer_or("started_steady_ms", 0, 0, kMax);
   in.finish();

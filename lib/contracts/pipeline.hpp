@@ -35,6 +35,9 @@ struct RecordingPlan {
   RecordingOptions options;
   std::vector<std::string> recipients;  // "lucid-box-pub:…" beyond the deployment's own playback key
   std::int64_t created_wall_ms = 0;
+  // fail_mode open: the desktop waits for its first recorded frame until then and no longer. A recording that starts later has this moment
+  // as its millisecond 0 and begins with a gap. 0: the desktop waits for as long as it takes.
+  std::int64_t waits_until_wall_ms = 0;
   std::int64_t started_wall_ms = 0;    // wall clock of session millisecond 0 (set at the first start)
   std::int64_t started_steady_ms = 0;  // CLOCK_BOOTTIME of the same moment, on the recorder's machine
 };

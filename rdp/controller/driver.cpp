@@ -267,6 +267,7 @@ Controller::Delay Controller::start_recording(Session& s) {
     plan.options = r.request.recording;
     plan.recipients = r.request.recipients;
     plan.created_wall_ms = r.created_wall_ms;
+    if (r.request.fail_open) plan.waits_until_wall_ms = r.display_wall_ms + config_.recording_timeout_ms;
   }
   using PipelineState = contracts::PipelineState;
   contracts::RecordingStatus status = recordings_.create(plan);

@@ -16,7 +16,7 @@ void Controller::kill_connections(Session& s) {
   std::vector<Id> admitted;
   {
     std::lock_guard lock(s.mutex);
-    cause = s.record.cause.substr(0, s.record.cause.find(':'));
+    cause = short_cause(s.record.cause);
     if (s.record.live) admitted.push_back(*s.record.live);
     if (s.record.opening) admitted.push_back(s.record.opening->connection);
   }

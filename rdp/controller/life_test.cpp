@@ -168,6 +168,9 @@ TEST(Life, WithoutARecordingAnOpenSessionGoesOnAndIsRecordedOnceItCan) {
   ASSERT_TRUE(h.reaches(r.id, State::starting_recording));
   ASSERT_TRUE(h.reaches_in_time(r.id, State::ready));
   EXPECT_EQ(h.world.with([&] { return h.world.servers.at(r.id).decision; }), "go");
+  std::int64_t told = h.world.with([&] { return h.world.recordings.at(r.id).waits_until_wall_ms; });
+  EXPECT_GT(told, 0) << "the recorder knows from when on the desktop goes unrecorded, for its gap record";
+  EXPECT_LE(told, h.clock.wall_ms());
   EXPECT_TRUE(h.until([&] { return h.metrics.expose().find("lucid_controller_unrecorded_sessions 1") != std::string::npos; }));
   Id connection = h.connect(r.id);
   h.world.with([&] { h.world.recorder_refuses = false; });

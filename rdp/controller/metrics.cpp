@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <string_view>
 
+#include "rdp/controller/record.hpp"
+
 namespace lucid::controller {
 namespace {
 
@@ -37,7 +39,7 @@ ControllerMetrics::ControllerMetrics(runtime::Metrics& m)
 }
 
 void ControllerMetrics::ended(const std::string& cause) {
-  std::string word = cause.substr(0, cause.find(':'));
+  std::string word = short_cause(cause);
   if (std::find(kCauses.begin(), kCauses.end(), word) == kCauses.end()) word = "other";
   metrics_.counter("lucid_controller_ended_total", "Sessions that ended, by cause", {{"cause", word}}).add();
 }

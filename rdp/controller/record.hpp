@@ -59,6 +59,8 @@ struct Record {
   json::array history;  // {at, from, to, trigger, cause}
 };
 
+// The first word of the cause, for counters and peers: "lost: detail" is "lost".
+inline std::string short_cause(std::string_view cause) { return std::string(cause.substr(0, cause.find(':'))); }
 std::string to_stored(const Record& record);
 Record from_stored(std::string_view text);  // throws Error{corrupt}
 

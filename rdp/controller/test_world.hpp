@@ -35,6 +35,7 @@ struct World {
     contracts::RecordingStatus status;
     int starts = 0;
     bool display_was_there = true;  // when it ended
+    std::int64_t waits_until_wall_ms = 0;
   };
   std::map<Id, Recording> recordings;
   bool recorder_up = true, recorder_refuses = false;
@@ -176,6 +177,7 @@ class WorldRecordings final : public Recordings {
     w_.called("recording.create");
     return w_.with([&] {
       auto& r = w_.recordings[plan.session];
+      r.waits_until_wall_ms = plan.waits_until_wall_ms;
       r.status.session = plan.session;
       return r.status;
     });

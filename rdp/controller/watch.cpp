@@ -171,11 +171,13 @@ void Controller::look_at_gateway() {
 
 void Controller::judge_connections(Session& s, const std::vector<contracts::Connection>& mine, std::uint64_t asked) {
   std::vector<Id> strays;
+  std::string cause = "session_ended";
   {
     std::lock_guard lock(s.mutex);
     const Record& r = s.record;
     if (is_over(r.state)) return;
     bool ending = r.state == State::ending;
+    if (ending) cause = short_cause(r.cause);  // the same reason as the end itself gives, whichever comes first
     bool settled = asked > s.connection_changed;
     bool live_listed = false, opening_listed = false;
     for (const contracts::Connection& c : mine) {
@@ -215,7 +217,7 @@ void Controller::judge_connections(Session& s, const std::vector<contracts::Conn
   }
   for (const Id& id : strays) {
     try {
-      gateway_.kill(id, "session_ended");
+      gateway_.kill(id, cause);
     } catch (const Error& e) {
       if (e.kind() != ErrorKind::not_found) log_.warn("a connection not killed yet", {{"session_id", s.id.text()}, {"reason", e.what()}});
     }

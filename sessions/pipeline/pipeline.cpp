@@ -174,6 +174,7 @@ Pipeline::Created Pipeline::create(const contracts::RecordingPlan& plan) {
     contracts::RecordingPlan same = stored->plan;  // the clocks are ours, not the caller's
     same.started_wall_ms = plan.started_wall_ms;
     same.started_steady_ms = plan.started_steady_ms;
+    same.waits_until_wall_ms = plan.waits_until_wall_ms;  // the first one stands
     if (json::serialize(contracts::to_json(same)) != json::serialize(contracts::to_json(plan)))
       throw Error(ErrorKind::conflict, "recording_exists", "recording " + plan.session.text() + " exists with another plan");
   }

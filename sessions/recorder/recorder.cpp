@@ -200,11 +200,14 @@ Recorder::Claim Recorder::claim(const contracts::RecordingPlan& plan, const cont
 contracts::Started Recorder::begin(const EntryPtr& entry, const contracts::Granted& granted, std::int64_t last_ms) {
   const contracts::RecordingPlan plan = entry->state.plan;
   const std::int64_t steady = parts_.clock.steady_ms(), wall = parts_.clock.wall_ms();
+  // fail_mode open: how long the desktop has gone on without us.
+  const std::int64_t unrecorded_ms =
+      plan.waits_until_wall_ms != 0 ? std::clamp<std::int64_t>(wall - plan.waits_until_wall_ms, 0, steady) : 0;
   {
     std::lock_guard lock(mutex_);
     SessionState& s = entry->state;
-    s.started_wall_ms = plan.started_wall_ms != 0 ? plan.started_wall_ms : wall;
-    s.started_steady_ms = steady;
+    s.started_wall_ms = plan.started_wall_ms != 0 ? plan.started_wall_ms : wall - unrecorded_ms;
+    s.started_steady_ms = steady - unrecorded_ms;
     if (plan.started_wall_ms != 0) {
       // The plan's steady time counts from the boot of the machine that recorded first; the wall clock tells whether
       // that is this one's.
@@ -228,6 +231,8 @@ contracts::Started Recorder::begin(const EntryPtr& entry, const contracts::Grant
     job.resumed =
         CaptureJob::Resumed{last_ms >= 0 ? std::min(last_ms, now_ms) : now_ms, recording::GapReason::other, "taken up under a new lease"};
   }
+  if (granted.next_sequence == 0 && unrecorded_ms > 0)
+    job.resumed = CaptureJob::Resumed{0, recording::GapReason::other, "the desktop began unrecorded"};
   capture(entry, std::move(job))->begin_wait();
   herald_->wake();
   log_.info("recording", {{"session_id", plan.session.text()}, {"display", plan.target.display}});

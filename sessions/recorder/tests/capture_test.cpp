@@ -213,6 +213,38 @@ TEST(Capture, TheStartFailsWhenThereIsNoDisplay) {
   EXPECT_TRUE(b.finished());
 }
 
+TEST(Capture, ADesktopThatDidNotWaitIsRecordedWithTheGapBeforeItsFirstFrame) {
+  NEED_XVFB();
+  Bench b;
+  const std::int64_t went_on = b.clock.wall_ms() - 7'000;
+  b.plan.waits_until_wall_ms = went_on;
+  Recorder& recorder = b.start_recorder();
+  contracts::Started started = recorder.start(b.plan, {1, 0});
+  EXPECT_EQ(started.started_wall_ms, went_on);
+  recorder.stop(b.id());
+  ASSERT_TRUE(b.finished());
+  auto gaps = b.all_of<rec::Gap>();
+  ASSERT_EQ(gaps.size(), 1u);
+  EXPECT_EQ(gaps[0].second.from_ms, 0);
+  EXPECT_GE(gaps[0].second.to_ms, 7'000);
+  EXPECT_LE(gaps[0].second.to_ms, b.clock.wall_ms() - went_on);
+  EXPECT_NE(gaps[0].second.detail.find("unrecorded"), std::string::npos);
+  auto frames = b.all_of<rec::FrameEnd>();
+  ASSERT_FALSE(frames.empty());
+  EXPECT_GE(frames[0].first, gaps[0].second.to_ms);
+}
+
+TEST(Capture, ADesktopThatStillWaitsIsRecordedWithoutAGap) {
+  NEED_XVFB();
+  Bench b;
+  b.plan.waits_until_wall_ms = b.clock.wall_ms() + 10'000;
+  Recorder& recorder = b.start_recorder();
+  EXPECT_LT(recorder.start(b.plan, {1, 0}).started_wall_ms, b.plan.waits_until_wall_ms);
+  recorder.stop(b.id());
+  ASSERT_TRUE(b.finished());
+  EXPECT_TRUE(b.all_of<rec::Gap>().empty());
+}
+
 TEST(Capture, TheDeathOfOneXServerEndsItsRecordingAndNoOther) {
   NEED_XVFB();
   Bench b;
