@@ -2,7 +2,7 @@
 # Lints with the checks of .clang-tidy and counts what clang-format would change; changes no file itself.
 #   scripts/lint.sh                     every .cpp of lib/, sessions/ and app/ (over 20 minutes on 2 cores)
 #   scripts/lint.sh lib/crypto a.cpp    only these folders and files
-# clang-tidy reads out/release/compile_commands.json (configured here when absent). Prints each finding once; exit 1
+# clang-tidy reads out/debug/compile_commands.json (configured here when absent). Prints each finding once; exit 1
 # when there is one. Formatting is counted, not enforced.
 set -uo pipefail
 cd "$(dirname "$0")/.."
@@ -15,7 +15,7 @@ for tool in clang-format-19 clang-tidy-19 run-clang-tidy-19; do
 done
 [ $# -gt 0 ] || set -- lib sessions app
 for path in "$@"; do [ -e "$path" ] || { echo "lint.sh: no such file or folder: $path" >&2; exit 2; }; done
-[ -f out/release/compile_commands.json ] || cmake --preset release > /dev/null || exit 2
+[ -f out/debug/compile_commands.json ] || cmake --preset debug > /dev/null || exit 2
 
 mapfile -t sources < <(find "$@" -name '*.cpp' | sort)
 mapfile -t formatted < <(find "$@" \( -name '*.cpp' -o -name '*.hpp' \) | sort)
@@ -29,7 +29,7 @@ log=out/lint.log
 mkdir -p out
 [ ${#patterns[@]} -gt 0 ] || { echo "clang-tidy: 0 files"; exit 0; }
 # GCC's own warning options are in the database; clang does not know them all.
-nice -n 10 run-clang-tidy-19 -p out/release -quiet -j2 -extra-arg=-Wno-unknown-warning-option "${patterns[@]}" > "$log" 2>&1
+nice -n 10 run-clang-tidy-19 -p out/debug -quiet -j2 -extra-arg=-Wno-unknown-warning-option "${patterns[@]}" > "$log" 2>&1
 status=$?
 # What the analyzer says of Boost's insides is not ours to fix; what does not compile counts wherever it stands.
 all=$(grep -E '^[^ ]+:[0-9]+:[0-9]+: (warning|error): ' "$log" | sort -u)

@@ -8,7 +8,7 @@
 namespace lucid::cli {
 namespace {
 
-struct Options {
+struct BundleOptions {
   ServerOption server;
   std::string session, out, file, key;
   bool json = false;
@@ -60,7 +60,7 @@ class WholeFile {
   bool done_ = false;
 };
 
-int bundle(Io& io, const Options& o) {
+int bundle(Io& io, const BundleOptions& o) {
   std::string session = checked_session(o.session);
   Server server(find_server(io, o.server));
   WholeFile file(io.files, o.out);
@@ -113,7 +113,7 @@ json::object to_json(const recording::VerifyReport& r) {
           {"complete", r.complete},         {"findings", std::move(findings)}};
 }
 
-int verify(Io& io, const Options& o) {
+int verify(Io& io, const BundleOptions& o) {
   recording::VerifyReport report;
   try {
     crypto::VerifyKey key = read_key(io, o.key);
@@ -143,7 +143,7 @@ int verify(Io& io, const Options& o) {
 }  // namespace
 
 void add_bundle_commands(Program& program) {
-  auto o = std::make_shared<Options>();
+  auto o = std::make_shared<BundleOptions>();
   CLI::App& make =
       program.command("bundle", "Write a recording with its evidence into one file.", "  lucid bundle SESSION -o session.lucid");
   o->server.add_to(make);

@@ -7,7 +7,7 @@
 namespace lucid::cli {
 namespace {
 
-struct Options {
+struct EventOptions {
   ServerOption server;
   std::string session, kinds;
   std::optional<std::int64_t> from, to;
@@ -46,7 +46,7 @@ std::string for_people(std::string_view line) {
                      json::serialize(rest));
 }
 
-int events(Io& io, const Options& o) {
+int events(Io& io, const EventOptions& o) {
   std::string query;
   auto add = [&](const std::string& key, const std::string& value) {
     query += (query.empty() ? "?" : "&") + key + "=" + net::percent_encode(value);
@@ -69,7 +69,7 @@ int events(Io& io, const Options& o) {
 }  // namespace
 
 void add_event_command(Program& program) {
-  auto o = std::make_shared<Options>();
+  auto o = std::make_shared<EventOptions>();
   CLI::App& command = program.command("events", "Show a session's events: keys, pointer, windows, clipboard, gaps.",
                                       "  lucid events SESSION\n  lucid events SESSION --json --kinds key,clipboard | jq -r .text\n"
                                       "  lucid events SESSION --from 60000 --to 90000");

@@ -9,14 +9,14 @@
 namespace lucid::cli {
 namespace {
 
-struct Options {
+struct FrameOptions {
   ServerOption server;
   std::string session, out;
   std::int64_t at = 0;
   bool cursor = false, digests = false, json = false;
 };
 
-int frame(Io& io, const Options& o) {
+int frame(Io& io, const FrameOptions& o) {
   Server server(find_server(io, o.server));
   server.open(checked_session(o.session));
   recording::Picture picture = picture_at(server, o.at, o.cursor ? Cursor::drawn : Cursor::left_out);
@@ -41,7 +41,7 @@ std::string judge(const ReplayedFrame& f, const std::optional<Hash32>& digest, C
   return ++counts.different, "DIFFERENT";
 }
 
-int frames(Io& io, const Options& o) {
+int frames(Io& io, const FrameOptions& o) {
   Server server(find_server(io, o.server));
   server.open(checked_session(o.session));
   Counts counts;
@@ -78,7 +78,7 @@ int frames(Io& io, const Options& o) {
 }  // namespace
 
 void add_frame_commands(Program& program) {
-  auto o = std::make_shared<Options>();
+  auto o = std::make_shared<FrameOptions>();
   CLI::App& one = program.command(
       "frame", "Write the picture shown at a moment as PNG.",
       "  lucid frame SESSION --at 12500 --out at-12.5s.png\n  lucid frame SESSION --at 12500 --cursor --out with-cursor.png");

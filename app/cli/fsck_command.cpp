@@ -8,7 +8,7 @@
 namespace lucid::cli {
 namespace {
 
-struct Options {
+struct FsckOptions {
   std::string data = kDefaultData;
   bool repair = false, json = false, quiet = false;
 };
@@ -21,7 +21,7 @@ std::string place(const storage::Finding& f) {
   return at;
 }
 
-int check(Io& io, const Options& o) {
+int check(Io& io, const FsckOptions& o) {
   if (!io.files.exists(o.data)) {
     io.err << fmt::format("lucid: there is no data directory {}\n", o.data);
     return kUsage;
@@ -50,7 +50,7 @@ int check(Io& io, const Options& o) {
 }  // namespace
 
 void add_fsck_command(Program& program) {
-  auto o = std::make_shared<Options>();
+  auto o = std::make_shared<FsckOptions>();
   CLI::App& command =
       program.command("fsck", "Check stored recordings against their index, manifests and hashes.",
                       "  lucid fsck --data /var/lib/lucid\n  lucid fsck --data /var/lib/lucid --repair   (with the server stopped)");

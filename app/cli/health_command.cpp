@@ -7,13 +7,13 @@
 namespace lucid::cli {
 namespace {
 
-struct Options {
+struct HealthOptions {
   ServerOption server;
   std::string url;
   int timeout = 3;
 };
 
-int healthcheck(Io& io, const Options& o) {
+int healthcheck(Io& io, const HealthOptions& o) {
   try {
     net::ClientConfig config;
     config.base_url = o.url.empty() ? find_server(io, o.server, false).url : o.url;
@@ -33,7 +33,7 @@ int healthcheck(Io& io, const Options& o) {
 }  // namespace
 
 void add_health_command(Program& program) {
-  auto o = std::make_shared<Options>();
+  auto o = std::make_shared<HealthOptions>();
   CLI::App& command = program.command("healthcheck", "Ask a server whether it is healthy: exits 0 when it is, else 1.",
                                       "  lucid healthcheck --data /var/lib/lucid\n  lucid healthcheck --url http://127.0.0.1:8086");
   o->server.add_to(command);

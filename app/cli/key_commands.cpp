@@ -9,12 +9,12 @@
 namespace lucid::cli {
 namespace {
 
-struct Options {
+struct KeyOptions {
   std::string data = kDefaultData;
   bool json = false;
 };
 
-int show(Io& io, const Options& o) {
+int show(Io& io, const KeyOptions& o) {
   std::string directory = o.data + "/keys";
   // A KeyStore makes the keys of a directory that has none; looking must not.
   if (!io.files.exists(directory)) throw Error(ErrorKind::not_found, fmt::format("there are no keys in {}", directory));
@@ -45,7 +45,7 @@ int show(Io& io, const Options& o) {
 }  // namespace
 
 void add_key_commands(Program& program) {
-  auto o = std::make_shared<Options>();
+  auto o = std::make_shared<KeyOptions>();
   CLI::App& keys = program.command("keys", "The deployment's keys.", "  lucid keys show --data /var/lib/lucid");
   keys.require_subcommand(1);
   CLI::App* command = keys.add_subcommand("show", "Print the public keys and their fingerprints.");

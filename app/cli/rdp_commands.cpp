@@ -16,7 +16,7 @@ using std::chrono::milliseconds;
 constexpr milliseconds kLook{100};
 constexpr std::chrono::seconds kReadyTime{60};
 
-struct Options {
+struct RdpOptions {
   ServerOption server;
   std::string session, name, account, desktop, resolution = "1920x1080", file, digests = "keyframes";
   bool json = false;
@@ -30,7 +30,7 @@ std::string rdp_state(const json::value& session) {
 
 class Connecting {
  public:
-  Connecting(Io& io, const Options& options) : io_(io), o_(options), server_(find_server(io, options.server)) {}
+  Connecting(Io& io, const RdpOptions& options) : io_(io), o_(options), server_(find_server(io, options.server)) {}
 
   int run() {
     if (o_.session.empty()) {
@@ -99,13 +99,13 @@ class Connecting {
   }
 
   Io& io_;
-  const Options& o_;
+  const RdpOptions& o_;
   Server server_;
   json::value session_;
   std::string path_;
 };
 
-int servers(Io& io, const Options& o) {
+int servers(Io& io, const RdpOptions& o) {
   Server server(find_server(io, o.server));
   json::value page = server.get("/api/v1/rdp/servers?limit=100");
   const json::array& all = page.at("servers").as_array();
@@ -127,7 +127,7 @@ int servers(Io& io, const Options& o) {
 }  // namespace
 
 void add_rdp_commands(Program& program) {
-  auto o = std::make_shared<Options>();
+  auto o = std::make_shared<RdpOptions>();
   CLI::App& connect =
       program.command("connect", "Print the command that opens a recorded RDP desktop; without SESSION a new one is made.",
                       "  lucid connect                                  a new desktop, and the xfreerdp command for it\n"

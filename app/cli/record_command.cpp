@@ -18,7 +18,7 @@ constexpr milliseconds kLook{500};               // between two looks at a runni
 constexpr milliseconds kLookFinishing{100};      // and at one being finished
 constexpr std::chrono::minutes kFinishTime{10};  // a backlog after an outage may take long; longer is not waited for
 
-struct Options {
+struct RecordOptions {
   ServerOption server;
   std::string display, xauthority, name, keystrokes = "full", digests = "keyframes";
   double duration = 0;
@@ -26,7 +26,7 @@ struct Options {
   bool json = false, quiet = false;
 };
 
-json::value request(const Options& o) {
+json::value request(const RecordOptions& o) {
   json::object target{{"kind", "display"}, {"display", o.display}};
   if (!o.xauthority.empty()) target["xauthority"] = o.xauthority;
   return json::object{{"name", o.name.empty() ? "display " + o.display : o.name},
@@ -36,7 +36,7 @@ json::value request(const Options& o) {
 
 class Recording {
  public:
-  Recording(Io& io, const Options& options) : io_(io), options_(options), server_(find_server(io, options.server)) {}
+  Recording(Io& io, const RecordOptions& options) : io_(io), options_(options), server_(find_server(io, options.server)) {}
 
   int run() {
     StopSignals signals;
@@ -123,7 +123,7 @@ class Recording {
   }
 
   Io& io_;
-  const Options& options_;
+  const RecordOptions& options_;
   Server server_;
   json::value session_;
   std::string path_;
@@ -133,7 +133,7 @@ class Recording {
 }  // namespace
 
 void add_record_command(Program& program) {
-  auto o = std::make_shared<Options>();
+  auto o = std::make_shared<RecordOptions>();
   CLI::App& record =
       program.command("record", "Record an X display until Ctrl-C or for a time; prints the session id.",
                       "  lucid record --display :10\n"

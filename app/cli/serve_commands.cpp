@@ -13,13 +13,13 @@
 namespace lucid::cli {
 namespace {
 
-struct Options {
+struct ServeOptions {
   std::string data, config_file;
   std::vector<std::string> targets;
   bool json = false;
 };
 
-runtime::ProcessOptions process_options(const Options& o, std::vector<std::string> rest) {
+runtime::ProcessOptions process_options(const ServeOptions& o, std::vector<std::string> rest) {
   if (!o.data.empty()) rest.push_back("--data=" + o.data);
   app::Flags flags = app::read_flags(rest);
   runtime::ProcessOptions options;
@@ -31,7 +31,7 @@ runtime::ProcessOptions process_options(const Options& o, std::vector<std::strin
   return options;
 }
 
-int serve(Io& io, const Options& o, const std::vector<std::string>& rest) {
+int serve(Io& io, const ServeOptions& o, const std::vector<std::string>& rest) {
   runtime::ProcessOptions options = process_options(o, rest);
   std::string data = runtime::resolve_settings(options).text("data_dir");
   bool first_start = !io.files.exists(data + "/keys");
@@ -45,7 +45,7 @@ int serve(Io& io, const Options& o, const std::vector<std::string>& rest) {
   return runtime::run_process(std::move(options));
 }
 
-int config(Io& io, const Options& o, const std::vector<std::string>& rest) {
+int config(Io& io, const ServeOptions& o, const std::vector<std::string>& rest) {
   auto shown = runtime::resolve_settings(process_options(o, rest)).show();
   if (o.json) {
     json::array all;
@@ -61,7 +61,7 @@ int config(Io& io, const Options& o, const std::vector<std::string>& rest) {
   return kOk;
 }
 
-void add_process_options(CLI::App& command, Options& o) {
+void add_process_options(CLI::App& command, ServeOptions& o) {
   command.add_option("--data", o.data, "data directory (LUCID_DATA, ./lucid-data)")->type_name("DIR");
   command.add_option("--target", o.targets, "services, comma-separated; all when left out")->delimiter(',');
   command.add_option("--config", o.config_file, "settings, one \"name = value\" a line")->type_name("FILE");
@@ -71,7 +71,7 @@ void add_process_options(CLI::App& command, Options& o) {
 }  // namespace
 
 void add_serve_commands(Program& program) {
-  auto o = std::make_shared<Options>();
+  auto o = std::make_shared<ServeOptions>();
   CLI::App& run = program.command(
       "serve", "Run all services, or some, in this process until SIGINT or SIGTERM.",
       "  lucid serve --data /var/lib/lucid\n  lucid serve --target=session-storage,chunk-processor --config /etc/lucid.conf\n"

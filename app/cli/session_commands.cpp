@@ -7,7 +7,7 @@
 namespace lucid::cli {
 namespace {
 
-struct Options {
+struct SessionOptions {
   ServerOption server;
   std::string session;
   std::string status;
@@ -33,7 +33,7 @@ std::string printable(std::string text) {
   return text;
 }
 
-int list(Io& io, const Options& o) {
+int list(Io& io, const SessionOptions& o) {
   Server server(find_server(io, o.server));
   json::array all;
   for (std::string cursor; all.size() < o.limit;) {
@@ -57,7 +57,7 @@ int list(Io& io, const Options& o) {
   return kOk;
 }
 
-int act(Io& io, const Options& o, const std::string& action) {
+int act(Io& io, const SessionOptions& o, const std::string& action) {
   Server server(find_server(io, o.server));
   std::string path = "/api/v1/sessions/" + checked_session(o.session);
   if (action == "delete") {
@@ -79,7 +79,7 @@ int act(Io& io, const Options& o, const std::string& action) {
 }  // namespace
 
 void add_session_commands(Program& program) {
-  auto o = std::make_shared<Options>();
+  auto o = std::make_shared<SessionOptions>();
   CLI::App& sessions = program.command("sessions", "List sessions, newest first.",
                                        "  lucid sessions\n  lucid sessions --status recording --json | jq -r '.[].id'");
   o->server.add_to(sessions);

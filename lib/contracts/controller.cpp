@@ -7,11 +7,12 @@
 #include <fmt/format.h>
 
 #include "lib/contracts/fields.hpp"
+#include "lib/contracts/paths.hpp"
 
 namespace lucid::contracts {
 namespace {
 
-constexpr std::array<const char*, 10> kStates{
+constexpr std::array<const char*, 10> kRdpStates{
     "requested", "starting_server", "waiting_display", "starting_recording", "ready", "connected", "paused", "ending", "ended", "failed"};
 constexpr std::int64_t kMaxInteger = std::int64_t{1} << 53;
 constexpr int kMinWidth = 320, kMaxWidth = 7680, kMinHeight = 240, kMaxHeight = 4320;
@@ -51,15 +52,13 @@ Id read_id(FieldReader& in, std::string_view key) {
 
 std::uint64_t read_count(FieldReader& in, std::string_view key) { return static_cast<std::uint64_t>(in.integer_or(key, 0, 0, INT64_MAX)); }
 
-std::string path_of(const Id& session) { return "/api/v1/sessions/" + session.text(); }
-
 }  // namespace
 
-const char* name(RdpState state) { return kStates[static_cast<std::size_t>(state)]; }
+const char* name(RdpState state) { return kRdpStates[static_cast<std::size_t>(state)]; }
 
 std::optional<RdpState> rdp_state(std::string_view text) {
-  for (std::size_t i = 0; i < kStates.size(); ++i)
-    if (text == kStates[i]) return static_cast<RdpState>(i);
+  for (std::size_t i = 0; i < kRdpStates.size(); ++i)
+    if (text == kRdpStates[i]) return static_cast<RdpState>(i);
   return std::nullopt;
 }
 
@@ -246,12 +245,12 @@ ConnectionReport read_connection_report(const json::value& value) {
 RdpSession ControllerClient::create(const RdpSessionRequest& request) {
   return read_rdp_session(http_->send_json(net::Method::post, "/api/v1/sessions", to_json(request)));
 }
-RdpSession ControllerClient::status(const Id& session) { return read_rdp_session(http_->get_json(path_of(session))); }
+RdpSession ControllerClient::status(const Id& session) { return read_rdp_session(http_->get_json(session_path(session))); }
 RdpSession ControllerClient::act(const Id& session, const std::string& action) {
-  return read_rdp_session(http_->send_json(net::Method::post, path_of(session) + "/" + action, json::object{}));
+  return read_rdp_session(http_->send_json(net::Method::post, session_path(session) + "/" + action, json::object{}));
 }
 ConnectionOffer ControllerClient::connection(const Id& session) {
-  return read_connection_offer(http_->send_json(net::Method::post, path_of(session) + "/connection", json::object{}));
+  return read_connection_offer(http_->send_json(net::Method::post, session_path(session) + "/connection", json::object{}));
 }
 Admission ControllerClient::admit(const AdmissionRequest& request) {
   return read_admission(http_->send_json(net::Method::post, "/api/v1/admissions", to_json(request)));

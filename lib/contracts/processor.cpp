@@ -3,14 +3,9 @@
 #include <fmt/format.h>
 
 #include "lib/contracts/fields.hpp"
+#include "lib/contracts/paths.hpp"
 
 namespace lucid::contracts {
-namespace {
-
-std::string session_path(const Id& session) { return "/api/v1/sessions/" + session.text(); }
-
-}  // namespace
-
 ProcessorKeys ProcessorClient::keys() {
   json::value value = http_->get_json("/api/v1/key");
   Fields in(value);

@@ -8,7 +8,8 @@
 namespace lucid::contracts {
 namespace {
 
-constexpr std::array<const char*, 8> kStates{"creating", "configuring", "starting", "running", "stopping", "stopped", "failed", "deleted"};
+constexpr std::array<const char*, 8> kServerStates{"creating", "configuring", "starting", "running",
+                                                   "stopping", "stopped",     "failed",   "deleted"};
 
 std::string server_path(const Id& server) { return "/api/v1/servers/" + server.text(); }
 
@@ -40,11 +41,11 @@ bool is_desktop_name(std::string_view name) {
 
 }  // namespace
 
-const char* name(ServerState state) { return kStates[static_cast<std::size_t>(state)]; }
+const char* name(ServerState state) { return kServerStates[static_cast<std::size_t>(state)]; }
 
 std::optional<ServerState> server_state(std::string_view text) {
-  for (std::size_t i = 0; i < kStates.size(); ++i)
-    if (text == kStates[i]) return static_cast<ServerState>(i);
+  for (std::size_t i = 0; i < kServerStates.size(); ++i)
+    if (text == kServerStates[i]) return static_cast<ServerState>(i);
   return std::nullopt;
 }
 

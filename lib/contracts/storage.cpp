@@ -5,14 +5,9 @@
 #include <fmt/format.h>
 
 #include "lib/contracts/fields.hpp"
+#include "lib/contracts/paths.hpp"
 
 namespace lucid::contracts {
-namespace {
-
-std::string session_path(const Id& session) { return "/api/v1/sessions/" + session.text(); }
-
-}  // namespace
-
 json::value to_json(const ChunkRow& r) {
   return json::object{{"sequence", r.sequence},
                       {"blake3", to_hex(r.blake3)},

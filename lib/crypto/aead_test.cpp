@@ -16,12 +16,6 @@ std::size_t below(RandomSource& random, std::size_t limit) {
   return (bytes[0] | bytes[1] << 8 | bytes[2] << 16) % limit;
 }
 
-Bytes random_bytes(RandomSource& random, std::size_t size) {
-  Bytes bytes(size);
-  random.fill(bytes);
-  return bytes;
-}
-
 TEST(Aead, PassesEveryWycheproofCase) {
   LUCID_NEED_VECTORS(folder)
   json::value file = test::load_vectors(*folder + "/wycheproof/xchacha20_poly1305_test.json");
@@ -69,8 +63,8 @@ TEST(Aead, AgreesWithLibsodiumBothWays) {
     std::size_t size = round < 300 ? static_cast<std::size_t>(round) : below(random, 200'000);
     Secret32 key = Secret32::random(random);
     Nonce nonce = random.array<kNonceSize>();
-    Bytes associated = random_bytes(random, below(random, 80));
-    Bytes message = random_bytes(random, size);
+    Bytes associated = test::random_bytes(random, below(random, 80));
+    Bytes message = test::random_bytes(random, size);
 
     Bytes ours(size + kTagSize), theirs(size + kTagSize);
     seal(key, nonce, associated, message, ours);
@@ -93,7 +87,7 @@ TEST(Aead, WorksInPlace) {
   SeededRandom random(2);
   Secret32 key = Secret32::random(random);
   Nonce nonce = random.array<kNonceSize>();
-  Bytes message = random_bytes(random, 70'001), apart(70'001 + kTagSize), buffer = message;
+  Bytes message = test::random_bytes(random, 70'001), apart(70'001 + kTagSize), buffer = message;
   seal(key, nonce, {}, message, apart);
   buffer.resize(buffer.size() + kTagSize);
   seal(key, nonce, {}, ByteView(buffer).first(message.size()), buffer);
@@ -107,7 +101,7 @@ TEST(Aead, NoticesEveryChangedBitAndWipesTheOutput) {
   SeededRandom random(3);
   Secret32 key = Secret32::random(random);
   Nonce nonce = random.array<kNonceSize>();
-  Bytes associated = random_bytes(random, 9), message = random_bytes(random, 40), sealed(56), opened(40, 0xaa);
+  Bytes associated = test::random_bytes(random, 9), message = test::random_bytes(random, 40), sealed(56), opened(40, 0xaa);
   seal(key, nonce, associated, message, sealed);
   auto refuses = [&](ByteView with_associated, const Nonce& with_nonce, ByteView with_sealed) {
     opened.assign(40, 0xaa);
@@ -150,7 +144,7 @@ TEST(Aead, ThreadsDoNotDisturbOneAnother) {
       for (int i = 0; i < 200; ++i) {
         Secret32 key = Secret32::random(random);
         Nonce nonce = random.array<kNonceSize>();
-        Bytes message = random_bytes(random, 1000), sealed(1016), opened(1000);
+        Bytes message = test::random_bytes(random, 1000), sealed(1016), opened(1000);
         seal(key, nonce, {}, message, sealed);
         if (!open(key, nonce, {}, sealed, opened) || opened != message) ++wrong[t];
       }

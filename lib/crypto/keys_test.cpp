@@ -16,12 +16,6 @@ namespace {
 static_assert(!std::is_copy_constructible_v<Secret32> && !std::is_copy_assignable_v<Secret32>);
 static_assert(!std::is_copy_constructible_v<BoxKey> && !std::is_copy_constructible_v<SigningKey>);
 
-Bytes random_bytes(RandomSource& random, std::size_t size) {
-  Bytes bytes(size);
-  random.fill(bytes);
-  return bytes;
-}
-
 // NOLINTBEGIN(bugprone-use-after-move,clang-analyzer-cplusplus.Move): what is left behind is what the next test is about.
 bool is_zero(const Secret32& secret) { return secret.equals(Secret32()); }
 
@@ -77,7 +71,7 @@ TEST(SealedBox, AgreesWithLibsodiumBothWays) {
   SeededRandom random(4);
   for (std::size_t size : {0u, 1u, 32u, 100u, 5000u}) {
     BoxKey key = BoxKey::make(random);
-    Bytes message = random_bytes(random, size);
+    Bytes message = test::random_bytes(random, size);
     Bytes ours = seal_to(key.public_key(), message, random);
     ASSERT_EQ(ours.size(), size + kSealOverhead);
     Bytes opened(size);

@@ -8,8 +8,8 @@
 namespace lucid::crypto {
 namespace {
 
-constexpr std::string_view kPublicPrefix = "lucid-sig-pub:";
-constexpr std::string_view kSecretPrefix = "lucid-sig-key:";
+constexpr std::string_view kVerifyPrefix = "lucid-sig-pub:";
+constexpr std::string_view kSigningPrefix = "lucid-sig-key:";
 
 // libsodium's form of a signing key: seed, then public key.
 struct SodiumKey {
@@ -24,10 +24,10 @@ bool VerifyKey::verify(ByteView message, ByteView signature) const {
   return signature.size() == 64 && crypto_sign_verify_detached(signature.data(), message.data(), message.size(), bytes.data()) == 0;
 }
 
-std::string VerifyKey::text() const { return key_text(kPublicPrefix, bytes); }
+std::string VerifyKey::text() const { return key_text(kVerifyPrefix, bytes); }
 
 std::optional<VerifyKey> VerifyKey::parse(std::string_view text) {
-  auto bytes = parse_key_text(kPublicPrefix, text);
+  auto bytes = parse_key_text(kVerifyPrefix, text);
   if (!bytes) return std::nullopt;
   return VerifyKey{*bytes};
 }
@@ -49,10 +49,10 @@ Signature SigningKey::sign(ByteView message) const {
   return signature;
 }
 
-std::string SigningKey::text() const { return key_text(kSecretPrefix, seed_.bytes()); }
+std::string SigningKey::text() const { return key_text(kSigningPrefix, seed_.bytes()); }
 
 std::optional<SigningKey> SigningKey::parse(std::string_view text) {
-  auto seed = parse_secret_text(kSecretPrefix, text);
+  auto seed = parse_secret_text(kSigningPrefix, text);
   if (!seed) return std::nullopt;
   return SigningKey(std::move(*seed));
 }

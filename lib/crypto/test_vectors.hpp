@@ -12,6 +12,7 @@
 #include "lib/base/bytes.hpp"
 #include "lib/base/file_ops.hpp"
 #include "lib/base/json.hpp"
+#include "lib/base/random.hpp"
 
 namespace lucid::test {
 
@@ -20,6 +21,12 @@ inline std::optional<std::string> vectors_folder() {
   std::string folder = given != nullptr ? given : "../shared/vectors";
   if (!std::filesystem::is_directory(folder)) return std::nullopt;
   return folder;
+}
+
+inline Bytes random_bytes(RandomSource& random, std::size_t size) {
+  Bytes bytes(size);
+  random.fill(bytes);
+  return bytes;
 }
 
 inline json::value load_vectors(const std::string& path) {

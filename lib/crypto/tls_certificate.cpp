@@ -12,17 +12,11 @@
 #include <openssl/x509v3.h>
 
 #include "lib/base/bytes.hpp"
+#include "lib/crypto/openssl_freed.hpp"
 
 namespace lucid::crypto {
 namespace {
 
-template <auto Free>
-struct Freed {
-  template <class T>
-  void operator()(T* p) const {
-    Free(p);
-  }
-};
 using Key = std::unique_ptr<EVP_PKEY, Freed<EVP_PKEY_free>>;
 using Certificate = std::unique_ptr<X509, Freed<X509_free>>;
 using Bio = std::unique_ptr<BIO, Freed<BIO_free_all>>;

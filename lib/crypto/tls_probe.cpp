@@ -10,17 +10,10 @@
 #include <sys/time.h>
 
 #include "lib/base/bytes.hpp"
+#include "lib/crypto/openssl_freed.hpp"
 
 namespace lucid::crypto {
 namespace {
-
-template <auto Free>
-struct Freed {
-  template <class T>
-  void operator()(T* p) const {
-    Free(p);
-  }
-};
 
 std::unexpected<Error> failed(const std::string& why) {
   return std::unexpected(Error(ErrorKind::unavailable, "tls_failed", "TLS handshake: " + why));

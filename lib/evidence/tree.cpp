@@ -13,7 +13,7 @@ namespace {
 // The longest prefix that is a complete subtree and leaves something over: the largest power of two below `n` (n > 1).
 std::uint64_t split(std::uint64_t n) { return std::bit_floor(n - 1); }
 
-Error does_not_hold(const std::string& what) { return Error(ErrorKind::corrupt, "bad_proof", what); }
+Error bad_proof(const std::string& what) { return Error(ErrorKind::corrupt, "bad_proof", what); }
 Error broken_call(const std::string& what) { return Error(ErrorKind::internal, what); }
 
 }  // namespace
@@ -120,12 +120,12 @@ Proof Tree::consistency(std::uint64_t from, std::uint64_t to) const {
 
 // RFC 9162 section 2.1.3.2.
 Expected<void> verify_inclusion(std::uint64_t index, std::uint64_t size, const Hash32& leaf_hash, const Proof& proof, const Hash32& root) {
-  if (index >= size) return std::unexpected(does_not_hold(fmt::format("leaf {} is not in a tree of {}", index, size)));
+  if (index >= size) return std::unexpected(bad_proof(fmt::format("leaf {} is not in a tree of {}", index, size)));
   std::uint64_t fn = index;
   std::uint64_t sn = size - 1;
   Hash32 hash = leaf_hash;
   for (const Hash32& p : proof) {
-    if (sn == 0) return std::unexpected(does_not_hold("the proof is too long"));
+    if (sn == 0) return std::unexpected(bad_proof("the proof is too long"));
     if ((fn & 1) != 0 || fn == sn) {
       hash = node_hash(p, hash);
       while ((fn & 1) == 0 && fn != 0) fn >>= 1, sn >>= 1;
@@ -134,23 +134,23 @@ Expected<void> verify_inclusion(std::uint64_t index, std::uint64_t size, const H
     }
     fn >>= 1, sn >>= 1;
   }
-  if (sn != 0) return std::unexpected(does_not_hold("the proof is too short"));
-  if (hash != root) return std::unexpected(does_not_hold("the proof leads to another root"));
+  if (sn != 0) return std::unexpected(bad_proof("the proof is too short"));
+  if (hash != root) return std::unexpected(bad_proof("the proof leads to another root"));
   return {};
 }
 
 // RFC 9162 section 2.1.4.2. It leaves out equal sizes, and the empty tree, which is a prefix of every tree: a proof of
 // that says nothing about the second root and is refused, except from the empty tree to itself.
 Expected<void> verify_consistency(std::uint64_t size1, std::uint64_t size2, const Hash32& root1, const Hash32& root2, const Proof& proof) {
-  if (size1 > size2) return std::unexpected(does_not_hold(fmt::format("{} leaves cannot precede {}", size1, size2)));
-  if (size1 == 0 && size2 != 0) return std::unexpected(does_not_hold("consistency with the empty tree says nothing"));
-  if (size1 == 0 && root1 != empty_root()) return std::unexpected(does_not_hold("the empty tree has another root"));
+  if (size1 > size2) return std::unexpected(bad_proof(fmt::format("{} leaves cannot precede {}", size1, size2)));
+  if (size1 == 0 && size2 != 0) return std::unexpected(bad_proof("consistency with the empty tree says nothing"));
+  if (size1 == 0 && root1 != empty_root()) return std::unexpected(bad_proof("the empty tree has another root"));
   if (size1 == size2) {
-    if (!proof.empty()) return std::unexpected(does_not_hold("the proof is too long"));
-    if (root1 != root2) return std::unexpected(does_not_hold("trees of one size have different roots"));
+    if (!proof.empty()) return std::unexpected(bad_proof("the proof is too long"));
+    if (root1 != root2) return std::unexpected(bad_proof("trees of one size have different roots"));
     return {};
   }
-  if (proof.empty()) return std::unexpected(does_not_hold("the proof is too short"));
+  if (proof.empty()) return std::unexpected(bad_proof("the proof is too short"));
 
   std::uint64_t fn = size1 - 1;
   std::uint64_t sn = size2 - 1;
@@ -161,7 +161,7 @@ Expected<void> verify_consistency(std::uint64_t size1, std::uint64_t size2, cons
   Hash32 hash1 = first;
   Hash32 hash2 = first;
   for (; p != proof.end(); ++p) {
-    if (sn == 0) return std::unexpected(does_not_hold("the proof is too long"));
+    if (sn == 0) return std::unexpected(bad_proof("the proof is too long"));
     if ((fn & 1) != 0 || fn == sn) {
       hash1 = node_hash(*p, hash1);
       hash2 = node_hash(*p, hash2);
@@ -171,9 +171,9 @@ Expected<void> verify_consistency(std::uint64_t size1, std::uint64_t size2, cons
     }
     fn >>= 1, sn >>= 1;
   }
-  if (sn != 0) return std::unexpected(does_not_hold("the proof is too short"));
-  if (hash1 != root1) return std::unexpected(does_not_hold("the proof leads to another root of the first tree"));
-  if (hash2 != root2) return std::unexpected(does_not_hold("the proof leads to another root of the second tree"));
+  if (sn != 0) return std::unexpected(bad_proof("the proof is too short"));
+  if (hash1 != root1) return std::unexpected(bad_proof("the proof leads to another root of the first tree"));
+  if (hash2 != root2) return std::unexpected(bad_proof("the proof leads to another root of the second tree"));
   return {};
 }
 

@@ -7,6 +7,7 @@
 
 #include "lib/crypto/aead.hpp"
 #include "lib/recording/chunk.hpp"
+#include "lib/recording/malformed.hpp"
 #include "lib/recording/manifest.hpp"
 
 namespace lucid::recording {
@@ -14,18 +15,16 @@ namespace {
 
 constexpr std::array<std::uint8_t, 4> kHeaderMagic{'L', 'B', 'D', 'L'};
 constexpr std::array<std::uint8_t, 4> kTrailerMagic{'L', 'E', 'N', 'D'};
-constexpr std::uint16_t kVersion = 1;
+constexpr std::uint16_t kBundleVersion = 1;
 constexpr std::size_t kWindow = 2 << 20;
 constexpr std::size_t kMinChunkBytes = kChunkHeaderSize + crypto::kNonceSize + crypto::kTagSize;
-
-std::unexpected<Error> malformed(const std::string& message) { return std::unexpected(Error(ErrorKind::malformed, message)); }
 
 }  // namespace
 
 void append(Bytes& out, const BundleHeader& header) {
   ByteWriter w(out);
   w.bytes(kHeaderMagic);
-  w.u16(kVersion);
+  w.u16(kBundleVersion);
   w.u16(0);
   w.u32(header.manifest_size);
   w.u32(0);
@@ -78,8 +77,8 @@ bool BundleInput::each(std::uint64_t begin, std::uint64_t end, const std::functi
 Expected<BundleHeader> read_header(BundleInput& in) {
   ByteReader r(in.fetch(0, kBundleHeaderSize));
   if (r.array<4>() != kHeaderMagic) return malformed("not a bundle: it does not start with LBDL");
-  if (std::uint16_t version = r.u16(); version != kVersion)
-    return malformed(fmt::format("bundle version {} is not known, only {}", version, kVersion));
+  if (std::uint16_t version = r.u16(); version != kBundleVersion)
+    return malformed(fmt::format("bundle version {} is not known, only {}", version, kBundleVersion));
   std::uint16_t reserved1 = r.u16();
   BundleHeader header;
   header.manifest_size = r.u32();

@@ -10,18 +10,17 @@
 
 #include "lib/crypto/aead.hpp"
 #include "lib/crypto/hash.hpp"
+#include "lib/recording/malformed.hpp"
 
 namespace lucid::recording {
 namespace {
 
 constexpr std::array<std::uint8_t, 4> kMagic{'L', 'C', 'H', 'K'};
-constexpr std::uint16_t kVersion = 1;
+constexpr std::uint16_t kChunkVersion = 1;
 constexpr std::size_t kBodyOffset = kChunkHeaderSize + crypto::kNonceSize;
 constexpr std::size_t kExpansionFreeBytes = 64 << 10;  // below this much plaintext the ratio does not matter
 constexpr std::array<std::uint8_t, 4> kSkippableMagic{0x50, 0x2a, 0x4d, 0x18};
 constexpr std::size_t kSkippableHeader = 8;  // magic and length of a zstd skippable frame
-
-std::unexpected<Error> malformed(const std::string& message) { return std::unexpected(Error(ErrorKind::malformed, message)); }
 
 bool expands_too_far(std::size_t plain, std::size_t compressed) {
   return plain > kExpansionFreeBytes && plain > compressed * kMaxExpansion;
@@ -30,7 +29,7 @@ bool expands_too_far(std::size_t plain, std::size_t compressed) {
 void write_header(const ChunkHeader& h, Bytes& out) {
   ByteWriter w(out);
   w.bytes(kMagic);
-  w.u16(kVersion);
+  w.u16(kChunkVersion);
   w.u8(static_cast<std::uint8_t>(h.codec));
   w.u8(0);
   w.bytes(h.session.bytes());
@@ -138,7 +137,7 @@ Expected<ChunkHeader> parse_chunk_header(ByteView stored) {
   ByteReader in(stored);
   if (in.array<4>() != kMagic) return malformed("not a chunk: it does not start with LCHK");
   std::uint16_t version = in.u16();
-  if (in.ok() && version != kVersion) return malformed(fmt::format("chunk version {} is not known, only {}", version, kVersion));
+  if (in.ok() && version != kChunkVersion) return malformed(fmt::format("chunk version {} is not known, only {}", version, kChunkVersion));
   ChunkHeader h;
   std::uint8_t codec = in.u8(), reserved1 = in.u8();
   h.session = Id(in.array<16>());

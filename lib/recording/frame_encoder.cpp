@@ -19,7 +19,7 @@ constexpr std::int64_t kActivityCapMs = 1000;  // a pause longer than this count
 constexpr int kMinJpegSide = 16;               // smaller changes are cheaper lossless
 constexpr std::int64_t kMinRestoreArea = 512;  // smaller areas are restored only when all of them can be
 
-const std::uint32_t* at(const PixelView& v, int x, int y) {
+const std::uint32_t* grabbed(const PixelView& v, int x, int y) {
   return v.pixels + static_cast<std::ptrdiff_t>(y - v.area.y) * static_cast<std::ptrdiff_t>(v.stride) + (x - v.area.x);
 }
 
@@ -111,14 +111,14 @@ std::vector<PixelView> FrameEncoder::State::clip(std::span<const PixelView> grab
   for (const PixelView& grab : grabs) {
     const Rect area = intersect(grab.area, {0, 0, width, height});
     if (area.empty() || grab.pixels == nullptr) continue;
-    out.push_back({area, recording::at(grab, area.x, area.y), grab.stride});
+    out.push_back({area, grabbed(grab, area.x, area.y), grab.stride});
   }
   return out;
 }
 
 void FrameEncoder::State::compare(Cell& cell, const PixelView& grab) {
   const Rect& p = cell.part;
-  const Rect r = tile_difference(recording::at(grab, p.x, p.y), grab.stride, at(p.x, p.y), stride(), p.width, p.height).area;
+  const Rect r = tile_difference(grabbed(grab, p.x, p.y), grab.stride, at(p.x, p.y), stride(), p.width, p.height).area;
   cell.changed = r.empty() ? Rect{} : Rect{p.x + r.x, p.y + r.y, r.width, r.height};
 }
 
@@ -143,14 +143,14 @@ std::vector<Cell> FrameEncoder::State::compare(const std::vector<PixelView>& gra
 // The one or two rectangles that hold the cell's changes.
 void FrameEncoder::State::add_parts(std::vector<Rect>& areas, const Cell& cell, const PixelView& grab) const {
   const Rect& c = cell.changed;
-  for (Rect r : changed_parts(recording::at(grab, c.x, c.y), grab.stride, at(c.x, c.y), stride(), c.width, c.height))
+  for (Rect r : changed_parts(grabbed(grab, c.x, c.y), grab.stride, at(c.x, c.y), stride(), c.width, c.height))
     if (!r.empty()) areas.push_back({c.x + r.x, c.y + r.y, r.width, r.height});
 }
 
 // Takes over the grab's pixels of `area` into the recorded picture.
 void FrameEncoder::State::take(const Rect& area, const PixelView& grab) {
   keep_full_tiles(area);
-  for (int y = area.y; y < area.bottom(); ++y) std::copy_n(recording::at(grab, area.x, y), area.width, at(area.x, y));
+  for (int y = area.y; y < area.bottom(); ++y) std::copy_n(grabbed(grab, area.x, y), area.width, at(area.x, y));
 }
 
 // Called before pixels of `area` change for the first time since the full keyframe.
@@ -212,8 +212,7 @@ std::uint64_t FrameEncoder::State::take_full_screen(const std::vector<PixelView>
     if (!needs_full && hot.held(cell.tile).empty() && hot.lossy(cell.tile).empty()) {
       const Rect& c = cell.changed;
       missed +=
-          tile_difference(recording::at(grabs[cell.grab], c.x, c.y), grabs[cell.grab].stride, at(c.x, c.y), stride(), c.width, c.height)
-              .pixels;
+          tile_difference(grabbed(grabs[cell.grab], c.x, c.y), grabs[cell.grab].stride, at(c.x, c.y), stride(), c.width, c.height).pixels;
     }
     take(cell.changed, grabs[cell.grab]);
   }

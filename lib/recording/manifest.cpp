@@ -15,7 +15,7 @@ namespace lucid::recording {
 namespace {
 
 constexpr std::string_view kFormat = "lucid-manifest";
-constexpr std::int64_t kVersion = 1;
+constexpr std::int64_t kManifestVersion = 1;
 constexpr std::size_t kMaxEpochs = 10'000;
 constexpr std::size_t kMaxRecipients = 256;
 constexpr std::size_t kMaxNoteCharacters = 64 << 10;
@@ -86,7 +86,7 @@ Manifest read(const json::value& value) {
   FieldReader in(value);
   in.word_or("format", 0, {kFormat});
   if (!in.has("format")) in.refuse("format", "is required");
-  in.integer("version", kVersion, kVersion);
+  in.integer("version", kManifestVersion, kManifestVersion);
   Manifest manifest;
   auto session = Id::parse(in.text("session", {.min = 36, .max = 36}));
   if (!session)
@@ -127,7 +127,7 @@ std::string to_json_text(const Manifest& manifest) {
     epochs.push_back(json::object{{"epoch", epoch.epoch}, {"first_sequence", epoch.first_sequence}, {"keys", std::move(keys)}});
   }
   return json::serialize(json::object{{"format", kFormat},
-                                      {"version", kVersion},
+                                      {"version", kManifestVersion},
                                       {"session", manifest.session.text()},
                                       {"node", manifest.node},
                                       {"started_wall_ms", manifest.started_wall_ms},

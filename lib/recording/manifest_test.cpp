@@ -8,7 +8,7 @@ using namespace lucid::recording::fixture;
 
 namespace {
 
-const SampleRecording& sample() {
+const SampleRecording& small_sample() {
   static const SampleRecording recording({.seed = 21, .chunks = 3, .epochs_at = {0, 2}, .plain_size = 16, .compressible = false});
   return recording;
 }
@@ -22,28 +22,28 @@ std::string replaced(std::string text, std::string_view what, std::string_view w
 }  // namespace
 
 TEST(Manifest, SurvivesTheRoundTrip) {
-  auto parsed = parse_manifest(sample().manifest_text);
+  auto parsed = parse_manifest(small_sample().manifest_text);
   ASSERT_TRUE(parsed) << parsed.error().what();
-  EXPECT_EQ(to_json_text(*parsed), sample().manifest_text);
-  EXPECT_EQ(parsed->session, sample().manifest.session);
+  EXPECT_EQ(to_json_text(*parsed), small_sample().manifest_text);
+  EXPECT_EQ(parsed->session, small_sample().manifest.session);
   EXPECT_EQ(parsed->name, "Büro \"3\"");
-  EXPECT_EQ(parsed->options, sample().manifest.options);
+  EXPECT_EQ(parsed->options, small_sample().manifest.options);
   ASSERT_EQ(parsed->epochs.size(), 2u);
-  EXPECT_EQ(parsed->epochs[1].keys[0].sealed_k0, sample().manifest.epochs[1].keys[0].sealed_k0);
-  EXPECT_EQ(parsed->final_checkpoint, sample().manifest.final_checkpoint);
+  EXPECT_EQ(parsed->epochs[1].keys[0].sealed_k0, small_sample().manifest.epochs[1].keys[0].sealed_k0);
+  EXPECT_EQ(parsed->final_checkpoint, small_sample().manifest.final_checkpoint);
 }
 
 TEST(Manifest, IgnoresMembersOfLaterWriters) {
-  std::string text = replaced(sample().manifest_text, "{\"format\"", R"({"legal_hold":{"by":"x"},"format")");
+  std::string text = replaced(small_sample().manifest_text, "{\"format\"", R"({"legal_hold":{"by":"x"},"format")");
   text = replaced(text, "{\"epoch\":0", R"({"shredded_at":5,"epoch":0)");
   text = replaced(text, "{\"recipient\"", R"({"role":"auditor","recipient")");
   auto parsed = parse_manifest(text);
   ASSERT_TRUE(parsed) << parsed.error().what();
-  EXPECT_EQ(to_json_text(*parsed), sample().manifest_text);
+  EXPECT_EQ(to_json_text(*parsed), small_sample().manifest_text);
 }
 
 TEST(Manifest, RefusesWhatItCannotTrust) {
-  const std::string& good = sample().manifest_text;
+  const std::string& good = small_sample().manifest_text;
   const std::pair<const char*, const char*> wrong[] = {{"lucid-manifest", "other-manifest"},
                                                        {"\"version\":1", "\"version\":2"},
                                                        {"\"version\":1,", ""},
@@ -72,7 +72,7 @@ TEST(Manifest, RefusesWhatItCannotTrust) {
 }
 
 TEST(Manifest, FindsTheEpochOfAChunk) {
-  Manifest m = sample().manifest;
+  Manifest m = small_sample().manifest;
   EXPECT_EQ(epoch_of(m, 0)->epoch, 0u);
   EXPECT_EQ(epoch_of(m, 1)->epoch, 0u);
   EXPECT_EQ(epoch_of(m, 2)->epoch, 1u);
@@ -84,9 +84,9 @@ TEST(Manifest, FindsTheEpochOfAChunk) {
 }
 
 TEST(ManifestNote, BindsEveryByte) {
-  const std::string& text = sample().manifest_text;
-  const std::string note = sample().manifest_note();
-  const auto& key = sample().signing.verify_key();
+  const std::string& text = small_sample().manifest_text;
+  const std::string note = small_sample().manifest_note();
+  const auto& key = small_sample().signing.verify_key();
   EXPECT_TRUE(verify_manifest(text, note, key));
   auto renamed = verify_manifest(replaced(text, "Büro", "Buro"), note, key);
   EXPECT_EQ(renamed.error().code(), "manifest_altered");
@@ -96,13 +96,13 @@ TEST(ManifestNote, BindsEveryByte) {
   EXPECT_EQ(verify_manifest(text, sign_manifest(text, crypto::SigningKey(key_of(8))), key).error().code(), "wrong_key");
   EXPECT_EQ(verify_manifest(text, "", key).error().kind(), ErrorKind::malformed);
   // Neither a session's checkpoint nor another session's manifest note stands in for it.
-  EXPECT_EQ(verify_manifest(text, sample().checkpoint(1), key).error().code(), "manifest_altered");
+  EXPECT_EQ(verify_manifest(text, small_sample().checkpoint(1), key).error().code(), "manifest_altered");
   const SampleRecording other({.seed = 22, .chunks = 1});
   EXPECT_EQ(verify_manifest(text, other.manifest_note(), key).error().code(), "manifest_altered");
-  EXPECT_THROW(sign_manifest("{}", sample().signing), Error);
+  EXPECT_THROW(sign_manifest("{}", small_sample().signing), Error);
 }
 
 TEST(Manifest, GoldenBytes) {
-  expect_golden("manifest/v1/manifest.json", as_bytes(sample().manifest_text));
-  expect_golden("manifest/v1/manifest.note", as_bytes(sample().manifest_note()));
+  expect_golden("manifest/v1/manifest.json", as_bytes(small_sample().manifest_text));
+  expect_golden("manifest/v1/manifest.note", as_bytes(small_sample().manifest_note()));
 }

@@ -9,7 +9,7 @@
 namespace lucid::recording {
 namespace {
 
-std::unexpected<Error> malformed(const char* why) {
+std::unexpected<Error> bad_stream(const char* why) {
   return std::unexpected(Error(ErrorKind::malformed, std::string("picture records: ") + why));
 }
 bool inside(const Rect& r, const Picture& picture) {
@@ -61,7 +61,7 @@ void Player::screen_size(const ScreenSize& size) {
 }
 
 Expected<void> Player::begin_keyframe(const Keyframe& keyframe) {
-  if (!layout::screen_ok(picture_.width, picture_.height)) return malformed("a keyframe before any screen size");
+  if (!layout::screen_ok(picture_.width, picture_.height)) return bad_stream("a keyframe before any screen size");
   has_picture_ = false;
   kept_.clear();
   if (keyframe.kind == KeyframeKind::full) {
@@ -80,7 +80,7 @@ Expected<void> Player::begin_keyframe(const Keyframe& keyframe) {
 Expected<void> Player::tile(const Tile& tile) {
   const bool keyframe = frame_ == Frame::full_keyframe || frame_ == Frame::diff_keyframe;
   if (!keyframe && !has_picture_) return {};
-  if (!layout::tile_area_ok(tile.area) || !inside(tile.area, picture_)) return malformed("a tile outside the screen");
+  if (!layout::tile_area_ok(tile.area) || !inside(tile.area, picture_)) return bad_stream("a tile outside the screen");
   if (!keyframe) frame_ = Frame::tiles;
   covered_ += tile.area.area();
   const std::size_t stride = static_cast<std::size_t>(picture_.width);
@@ -93,11 +93,11 @@ Expected<void> Player::tile(const Tile& tile) {
 }
 
 Expected<void> Player::copy(const Copy& copy) {
-  if (frame_ == Frame::full_keyframe || frame_ == Frame::diff_keyframe) return malformed("a copy in a keyframe");
+  if (frame_ == Frame::full_keyframe || frame_ == Frame::diff_keyframe) return bad_stream("a copy in a keyframe");
   if (!has_picture_) return {};
-  if (frame_ == Frame::tiles) return malformed("a copy after a tile of its frame");
+  if (frame_ == Frame::tiles) return bad_stream("a copy after a tile of its frame");
   const Rect to{copy.to_x, copy.to_y, copy.from.width, copy.from.height};
-  if (!inside(copy.from, picture_) || !inside(to, picture_)) return malformed("a copy outside the screen");
+  if (!inside(copy.from, picture_) || !inside(to, picture_)) return bad_stream("a copy outside the screen");
   if (frame_ == Frame::none) {
     before_ = picture_.pixels;
     frame_ = Frame::copies;
@@ -111,9 +111,9 @@ Expected<void> Player::copy(const Copy& copy) {
 }
 
 Expected<void> Player::restore(const Restore& restore) {
-  if (frame_ == Frame::full_keyframe || frame_ == Frame::diff_keyframe) return malformed("a restore in a keyframe");
+  if (frame_ == Frame::full_keyframe || frame_ == Frame::diff_keyframe) return bad_stream("a restore in a keyframe");
   if (!has_picture_) return {};
-  if (!inside(restore.area, picture_)) return malformed("a restore outside the screen");
+  if (!inside(restore.area, picture_)) return bad_stream("a restore outside the screen");
   frame_ = Frame::tiles;
   const std::size_t stride = static_cast<std::size_t>(picture_.width);
   const std::vector<std::uint32_t>& source = restore.from == RestoreFrom::kept && !kept_.empty() ? kept_ : full_;
@@ -133,7 +133,7 @@ Expected<bool> Player::frame_end(const FrameEnd& end, std::int64_t ms) {
     return false;
   }
   if (frame == Frame::full_keyframe) {
-    if (covered_ != std::int64_t{picture_.width} * picture_.height) return malformed("a full keyframe that does not cover the screen");
+    if (covered_ != std::int64_t{picture_.width} * picture_.height) return bad_stream("a full keyframe that does not cover the screen");
     full_ = picture_.pixels;
     full_number_ = end.number;
     has_full_ = true;

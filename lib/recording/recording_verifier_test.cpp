@@ -6,18 +6,18 @@ using namespace lucid::recording::fixture;
 
 namespace {
 
-const SampleRecording& sample() {
+const SampleRecording& verified_sample() {
   static const SampleRecording recording({.seed = 61, .chunks = 6});
   return recording;
 }
 
 VerifyReport check(const std::vector<Bytes>& chunks, const std::string& checkpoint, bool with_hashes = false) {
-  RecordingVerifier verifier(sample().manifest.session);
+  RecordingVerifier verifier(verified_sample().manifest.session);
   for (std::size_t i = 0; i < chunks.size(); ++i) {
     if (chunks[i].empty()) continue;  // storage does not have it
-    verifier.chunk(i, chunks[i], with_hashes ? std::optional(crypto::blake3(sample().chunks[i])) : std::nullopt);
+    verifier.chunk(i, chunks[i], with_hashes ? std::optional(crypto::blake3(verified_sample().chunks[i])) : std::nullopt);
   }
-  return verifier.finish(checkpoint, sample().signing.verify_key(), sample().origin());
+  return verifier.finish(checkpoint, verified_sample().signing.verify_key(), verified_sample().origin());
 }
 
 std::string first_code(const VerifyReport& report) { return report.findings.empty() ? "" : report.findings[0].code; }
@@ -25,20 +25,20 @@ std::string first_code(const VerifyReport& report) { return report.findings.empt
 }  // namespace
 
 TEST(RecordingVerifier, AnUntouchedRecordingIsGood) {
-  auto report = check(sample().chunks, sample().checkpoint(6));
+  auto report = check(verified_sample().chunks, verified_sample().checkpoint(6));
   EXPECT_EQ(report.verdict, Verdict::good);
   EXPECT_TRUE(report.complete);
-  EXPECT_EQ(report.root, sample().tree.root());
+  EXPECT_EQ(report.root, verified_sample().tree.root());
   EXPECT_EQ(report.chunks, 6u);
 }
 
 TEST(RecordingVerifier, NamesWhatWasDoneToStoredChunks) {
   auto with = [](auto change) {
-    std::vector<Bytes> chunks = sample().chunks;
+    std::vector<Bytes> chunks = verified_sample().chunks;
     change(chunks);
     return chunks;
   };
-  const std::string checkpoint = sample().checkpoint(6);
+  const std::string checkpoint = verified_sample().checkpoint(6);
   auto altered = with([](auto& c) { c[2].back() ^= 1; });
   EXPECT_EQ(first_code(check(altered, checkpoint)), "checkpoint_mismatch");
   EXPECT_EQ(first_code(check(altered, checkpoint, true)), "chunk_altered");
@@ -52,11 +52,11 @@ TEST(RecordingVerifier, NamesWhatWasDoneToStoredChunks) {
 }
 
 TEST(RecordingVerifier, NamesWhatIsWrongWithTheCheckpoint) {
-  EXPECT_EQ(first_code(check(sample().chunks, sample().checkpoint(3))), "old_checkpoint");
-  EXPECT_EQ(first_code(check(sample().chunks, "")), "malformed");
-  std::string edited = sample().checkpoint(6);
+  EXPECT_EQ(first_code(check(verified_sample().chunks, verified_sample().checkpoint(3))), "old_checkpoint");
+  EXPECT_EQ(first_code(check(verified_sample().chunks, "")), "malformed");
+  std::string edited = verified_sample().checkpoint(6);
   edited.replace(edited.find("\n6\n"), 3, "\n5\n");
-  EXPECT_EQ(first_code(check(sample().chunks, edited)), "bad_signature");
-  EXPECT_EQ(first_code(check(sample().chunks, SampleRecording({.seed = 61, .chunks = 6}, 8).checkpoint(6))), "wrong_key");
-  EXPECT_EQ(first_code(check(sample().chunks, SampleRecording({.seed = 62, .chunks = 6}).checkpoint(6))), "checkpoint_mismatch");
+  EXPECT_EQ(first_code(check(verified_sample().chunks, edited)), "bad_signature");
+  EXPECT_EQ(first_code(check(verified_sample().chunks, SampleRecording({.seed = 61, .chunks = 6}, 8).checkpoint(6))), "wrong_key");
+  EXPECT_EQ(first_code(check(verified_sample().chunks, SampleRecording({.seed = 62, .chunks = 6}).checkpoint(6))), "checkpoint_mismatch");
 }

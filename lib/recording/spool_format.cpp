@@ -5,19 +5,18 @@
 #include <fmt/format.h>
 
 #include "lib/crypto/hash.hpp"
+#include "lib/recording/malformed.hpp"
 
 namespace lucid::recording {
 namespace {
 
 constexpr std::array<std::uint8_t, 4> kSpoolMagic{'L', 'S', 'P', 'L'};
 constexpr std::array<std::uint8_t, 4> kBatchMagic{'L', 'B', 'A', 'T'};
-constexpr std::uint16_t kVersion = 1;
+constexpr std::uint16_t kSpoolVersion = 1;
 constexpr std::size_t kSealedKeySize = 32 + crypto::kSealOverhead;
 constexpr std::size_t kBodyOffset = kBatchHeaderSize + crypto::kNonceSize;
 constexpr std::size_t kTearCheckOffset = 68;  // header bytes before it are associated data
 constexpr std::size_t kAssociatedSize = 16 + kTearCheckOffset;
-
-std::unexpected<Error> malformed(const std::string& message) { return std::unexpected(Error(ErrorKind::malformed, message)); }
 
 std::unexpected<Error> torn(const std::string& message) { return std::unexpected(Error(ErrorKind::malformed, "torn_batch", message)); }
 
@@ -47,8 +46,8 @@ Expected<BatchHeader> read_batch_header(ByteView bytes) {
   if (bytes.size() < kBatchHeaderSize) return torn(fmt::format("batch header cut short at {} bytes", bytes.size()));
   ByteReader in(bytes);
   if (in.array<4>() != kBatchMagic) return malformed("not a batch: it does not start with LBAT");
-  if (std::uint16_t version = in.u16(); version != kVersion)
-    return malformed(fmt::format("batch version {} is not known, only {}", version, kVersion));
+  if (std::uint16_t version = in.u16(); version != kSpoolVersion)
+    return malformed(fmt::format("batch version {} is not known, only {}", version, kSpoolVersion));
   BatchHeader h;
   h.flags = in.u16();
   h.session = Id(in.array<16>());
@@ -111,7 +110,7 @@ Bytes SpoolSealer::header() const {
   Bytes out;
   ByteWriter w(out);
   w.bytes(kSpoolMagic);
-  w.u16(kVersion);
+  w.u16(kSpoolVersion);
   w.u16(0);
   w.bytes(header_.spool_id);
   w.bytes(header_.sealed_key);
@@ -126,7 +125,7 @@ void SpoolSealer::seal(BatchHeader header, ByteView records, Bytes& out) {
   const std::size_t begin = out.size();
   ByteWriter w(out);
   w.bytes(kBatchMagic);
-  w.u16(kVersion);
+  w.u16(kSpoolVersion);
   w.u16(header.flags);
   w.bytes(header.session.bytes());
   w.u64(header.sequence);
@@ -150,7 +149,7 @@ Expected<SpoolHeader> parse_spool_header(ByteView bytes) {
   ByteReader in(bytes);
   if (in.array<4>() != kSpoolMagic) return malformed("not a spool: it does not start with LSPL");
   std::uint16_t version = in.u16(), reserved = in.u16();
-  if (in.ok() && version != kVersion) return malformed(fmt::format("spool version {} is not known, only {}", version, kVersion));
+  if (in.ok() && version != kSpoolVersion) return malformed(fmt::format("spool version {} is not known, only {}", version, kSpoolVersion));
   SpoolHeader header;
   header.spool_id = in.array<16>();
   ByteView key = in.bytes(kSealedKeySize);

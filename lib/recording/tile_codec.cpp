@@ -124,16 +124,16 @@ void interleaved(Bytes& out, const std::uint32_t* pixels, std::size_t stride, in
     }
 }
 
-Error malformed(const char* why) { return Error(ErrorKind::malformed, std::string("tile: ") + why); }
+Error bad_tile(const char* why) { return Error(ErrorKind::malformed, std::string("tile: ") + why); }
 
 Expected<void> unpack(ByteView data, std::uint32_t* out, std::size_t stride, int width, int height) {
   const int colours = data.empty() ? 0 : data[0];
-  if (colours < 2 || colours > kMaxColours) return std::unexpected(malformed("palette of fewer than 2 or more than 16 colours"));
+  if (colours < 2 || colours > kMaxColours) return std::unexpected(bad_tile("palette of fewer than 2 or more than 16 colours"));
   const int bits = bits_for(colours);
   const std::size_t row_bytes = (static_cast<std::size_t>(width * bits) + 7) / 8;
   const std::size_t head = 1 + static_cast<std::size_t>(colours) * 3;
   if (data.size() != head + row_bytes * static_cast<std::size_t>(height))
-    return std::unexpected(malformed("palette data of a wrong length"));
+    return std::unexpected(bad_tile("palette data of a wrong length"));
   std::array<std::uint32_t, kMaxColours> palette{};
   for (int i = 0; i < colours; ++i) {
     const std::uint8_t* p = data.data() + 1 + i * 3;
@@ -144,7 +144,7 @@ Expected<void> unpack(ByteView data, std::uint32_t* out, std::size_t stride, int
   for (int y = 0; y < height; ++y, row += row_bytes, out += stride)
     for (int x = 0; x < width; ++x) {
       unsigned index = unsigned{row[x * bits / 8]} >> (x * bits % 8) & mask;
-      if (index >= static_cast<unsigned>(colours)) return std::unexpected(malformed("colour outside the palette"));
+      if (index >= static_cast<unsigned>(colours)) return std::unexpected(bad_tile("colour outside the palette"));
       out[x] = palette[index];
     }
   return {};
@@ -231,16 +231,16 @@ Expected<void> TileCoder::decode(const Tile& tile, std::uint32_t* out, std::size
   const std::size_t raw = static_cast<std::size_t>(width) * static_cast<std::size_t>(height) * 3;
   switch (tile.codec) {
     case TileCodec::solid:
-      if (data.size() != 3) return std::unexpected(malformed("solid data of a wrong length"));
+      if (data.size() != 3) return std::unexpected(bad_tile("solid data of a wrong length"));
       for (int y = 0; y < height; ++y, out += stride) std::fill_n(out, width, pixel(data[0], data[1], data[2]));
       return {};
     case TileCodec::palette: return unpack(data, out, stride, width, height);
     case TileCodec::planar:
-      if (data.size() != raw) return std::unexpected(malformed("planar data of a wrong length"));
+      if (data.size() != raw) return std::unexpected(bad_tile("planar data of a wrong length"));
       from_planar(data.data(), out, stride, width, height);
       return {};
     case TileCodec::rgb: {
-      if (data.size() != raw) return std::unexpected(malformed("rgb data of a wrong length"));
+      if (data.size() != raw) return std::unexpected(bad_tile("rgb data of a wrong length"));
       const std::uint8_t* at = data.data();
       for (int y = 0; y < height; ++y, out += stride)
         for (int x = 0; x < width; ++x, at += 3) out[x] = pixel(at[0], at[1], at[2]);
@@ -248,7 +248,7 @@ Expected<void> TileCoder::decode(const Tile& tile, std::uint32_t* out, std::size
     }
     case TileCodec::jpeg: return decode_jpeg(data, width, height, out, stride);
   }
-  return std::unexpected(malformed("unknown codec"));
+  return std::unexpected(bad_tile("unknown codec"));
 }
 
 }  // namespace lucid::recording

@@ -10,7 +10,7 @@
 namespace lucid::api {
 namespace {
 
-constexpr std::size_t kRowPage = 1'000;
+constexpr std::size_t kProofRowPage = 1'000;
 
 const char* word(recording::Verdict verdict) {
   switch (verdict) {
@@ -42,8 +42,8 @@ Verification verify_session(Recordings& recordings, contracts::ProcessorClient& 
   std::vector<recording::Finding> refused;
   std::uint64_t expected = 0;
   for (bool more = true; more && expected < covered;) {
-    std::vector<contracts::ChunkRow> page = recordings.rows(session.id, expected, kRowPage);
-    more = page.size() == kRowPage;
+    std::vector<contracts::ChunkRow> page = recordings.rows(session.id, expected, kProofRowPage);
+    more = page.size() == kProofRowPage;
     for (const contracts::ChunkRow& row : page) {
       if (row.sequence >= covered) break;
       try {

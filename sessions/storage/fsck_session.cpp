@@ -15,7 +15,7 @@ namespace lucid::storage {
 
 namespace {
 
-constexpr std::size_t kRowsPerRead = 5'000;
+constexpr std::size_t kFsckRowsPerRead = 5'000;
 
 std::uint64_t end_of(const contracts::ChunkRow& row) { return row.offset + row.stored_size + store::kPackSealSize; }
 
@@ -57,7 +57,7 @@ bool SessionCheck::still_there(std::uint64_t sequence) {
 void SessionCheck::read_rows() {
   std::string prefix = session_prefix(session_), from = prefix, end = store::after_prefix(prefix);
   while (true) {
-    auto documents = scene_.documents.scan(kChunks, {.from = from, .to = end, .limit = kRowsPerRead});
+    auto documents = scene_.documents.scan(kChunks, {.from = from, .to = end, .limit = kFsckRowsPerRead});
     for (const store::Document& document : documents) {
       known_ = true;
       try {
@@ -74,7 +74,7 @@ void SessionCheck::read_rows() {
         }
       }
     }
-    if (documents.size() < kRowsPerRead) break;
+    if (documents.size() < kFsckRowsPerRead) break;
     from = documents.back().key + '\0';
   }
   scene_.report.chunks += rows_.size();

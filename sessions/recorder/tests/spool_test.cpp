@@ -17,7 +17,7 @@ using namespace std::chrono_literals;
 
 namespace {
 
-struct Bench {
+struct SpoolBench {
   TempDir dir;
   SystemRandom random;
   crypto::BoxKey key = crypto::BoxKey::make(random);
@@ -54,7 +54,7 @@ bool put(Spool& spool, const SegmentPtr& segment, std::int64_t ms, std::string_v
 }  // namespace
 
 TEST(Spool, WhatWasAppendedIsFoundByTheNextProcessInOrder) {
-  Bench b;
+  SpoolBench b;
   Spool& spool = b.open();
   Id session = new_id(), other = new_id();
   SegmentPtr first = spool.open_segment(session, 7, 3), beside = spool.open_segment(other, 0, 9);
@@ -77,7 +77,7 @@ TEST(Spool, WhatWasAppendedIsFoundByTheNextProcessInOrder) {
 }
 
 TEST(Spool, ATornTailIsIgnoredWhereverItWasCut) {
-  Bench b;
+  SpoolBench b;
   Id session = new_id();
   {
     Spool& spool = b.open();
@@ -100,7 +100,7 @@ TEST(Spool, ATornTailIsIgnoredWhereverItWasCut) {
 }
 
 TEST(Spool, EveryBatchAppendedBeforeAKillIsFound) {
-  Bench b;
+  SpoolBench b;
   std::mt19937 dice(7);
   for (int round = 0; round < 12; ++round) {
     TempDir dir;
@@ -126,7 +126,7 @@ TEST(Spool, EveryBatchAppendedBeforeAKillIsFound) {
 }
 
 TEST(Spool, AReleasedFileGoesOnceItIsNotTheCurrentOneAndTheBoundsAreSaved) {
-  Bench b;
+  SpoolBench b;
   b.config.rotate_bytes = 2000;
   Spool& spool = b.open();
   Id session = new_id();
@@ -147,7 +147,7 @@ TEST(Spool, AReleasedFileGoesOnceItIsNotTheCurrentOneAndTheBoundsAreSaved) {
 }
 
 TEST(Spool, ASegmentStaysInTheFileItsKeySealsThoughOthersRotate) {
-  Bench b;
+  SpoolBench b;
   b.config.rotate_bytes = 1000;
   Spool& spool = b.open();
   SegmentPtr slow = spool.open_segment(new_id(), 0, 1);
@@ -160,7 +160,7 @@ TEST(Spool, ASegmentStaysInTheFileItsKeySealsThoughOthersRotate) {
 }
 
 TEST(Spool, AFullDiskKeepsBatchesInMemoryUpToTheLimitAndWritesThemLater) {
-  Bench b;
+  SpoolBench b;
   std::atomic<bool> disk_full{false};
   FaultyFileOps faulty([&](std::string_view call, const std::string&, std::uint64_t) { return disk_full && call == "write" ? ENOSPC : 0; });
   b.config.memory_limit = 4000;
@@ -190,7 +190,7 @@ TEST(Spool, AFullDiskKeepsBatchesInMemoryUpToTheLimitAndWritesThemLater) {
 }
 
 TEST(Spool, AHalfWrittenBatchThatCannotBeTruncatedDoesNotSpoilThoseAfterIt) {
-  Bench b;
+  SpoolBench b;
   std::atomic<int> broken{0};
   FaultyFileOps faulty([&](std::string_view call, const std::string&, std::uint64_t) {
     return broken > 0 && (call == "write" || call == "truncate") ? (--broken, EIO) : 0;
@@ -214,7 +214,7 @@ TEST(Spool, ARealFullFileSystemLosesNothing) {
     GTEST_SKIP() << "not run: mounting a tmpfs needs root";
   }
   {
-    Bench b;
+    SpoolBench b;
     b.config.directory = mount_point.path() + "/spool";
     Spool& spool = b.open();
     SegmentPtr s = spool.open_segment(new_id(), 0, 1);
@@ -236,7 +236,7 @@ TEST(Spool, ARealFullFileSystemLosesNothing) {
 }
 
 TEST(Spool, IsDurableWithinTheIntervalAndAtOnceOnDemand) {
-  Bench b;
+  SpoolBench b;
   std::atomic<int> syncs{0};
   FaultyFileOps counting([&](std::string_view call, const std::string&, std::uint64_t) { return syncs += call == "sync_data", 0; });
   Spool& spool = b.open(counting);
