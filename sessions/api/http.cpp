@@ -61,6 +61,7 @@ net::Router make_router(Api& api) {
   add_recording_routes(router, api);
   add_evidence_routes(router, api);
   add_rdp_routes(router, api);
+  add_node_routes(router, api);
   return router;
 }
 

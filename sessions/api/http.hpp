@@ -30,6 +30,7 @@ struct Api {
   json::object keys;  // public keys and fingerprints, as /status shows them
   runtime::Metrics& metrics;
   RdpServices rdp;
+  std::shared_ptr<net::Client> nodes;  // node-management
 };
 
 // `api` must outlive the router.
@@ -38,6 +39,10 @@ void add_session_routes(net::Router& router, Api& api);
 void add_recording_routes(net::Router& router, Api& api);
 void add_evidence_routes(net::Router& router, Api& api);
 void add_rdp_routes(net::Router& router, Api& api);
+void add_node_routes(net::Router& router, Api& api);
+
+// Hands a request on as it is: the service behind checks it.
+net::Response pass_on(net::Client& to, net::Request& request, std::string target);
 
 // Admits "Authorization: Bearer <admin token>" as "admin"; compared in constant time.
 net::Authenticator admin_door(std::string token);

@@ -42,7 +42,8 @@ net::Response connection_file(Api& api, net::Request& request) {
   return response;
 }
 
-// Hands a request on as it is: the service behind checks it.
+}  // namespace
+
 net::Response pass_on(net::Client& to, net::Request& request, std::string target) {
   for (char separator = '?'; const auto& [key, value] : request.query) {
     target += fmt::format("{}{}={}", separator, net::percent_encode(key), net::percent_encode(value));
@@ -56,11 +57,10 @@ net::Response pass_on(net::Client& to, net::Request& request, std::string target
   net::Response answer = to.expect(call), response;
   response.status = answer.status;
   response.body = std::move(answer.body);
-  if (auto type = answer.headers.get("Content-Type")) response.headers.set("Content-Type", std::string(*type));
+  for (const char* header : {"Content-Type", "Content-Disposition", "Cache-Control"})
+    if (auto value = answer.headers.get(header)) response.headers.set(header, std::string(*value));
   return response;
 }
-
-}  // namespace
 
 void add_rdp_routes(net::Router& router, Api& api) {
   using net::Method;

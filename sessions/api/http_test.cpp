@@ -73,7 +73,8 @@ class Door : public testing::Test {
            crypto::SigningKey::make(random_).verify_key(),
            {},
            metrics_,
-           {nobody(), nobody(), nobody()}};
+           {nobody(), nobody(), nobody()},
+           nobody()};
   std::unique_ptr<net::Server> server_;
   std::string token_ = kToken;
 };

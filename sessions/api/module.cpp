@@ -68,7 +68,8 @@ class Service final : public runtime::RunningService {
              context.metrics,
              {.servers = context.client_for("rdp-server-manager", kName),
               .gateway = context.client_for("xrdp-integration", kName),
-              .controller = context.client_for("session-controller", kName)}} {
+              .controller = context.client_for("session-controller", kName)},
+             context.client_for("node-management", kName)} {
     runtime::HttpFront front;
     front.service = kName;
     front.router = make_router(api_);

@@ -236,7 +236,8 @@ def workload(screen, name, work):
         page.write_text("<body style='font:16px sans-serif;width:900px'>" + "".join(
             f"<h2>Section {i}</h2><p>{'Lorem ipsum dolor sit amet, consectetur adipiscing elit. ' * 12}</p><div style='height:160px;background:linear-gradient({i * 17 % 360}deg,#{i * 7919 % 4096:03x},#{i * 104729 % 4096:03x})'></div>"
             for i in range(200)))
-        started = [screen.start(["chromium", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync",
+        # In a process of its own Chromium's software compositor asks for its window before xorgxrdp knows it, and shows nothing ever after.
+        started = [screen.start(["chromium", "--no-sandbox", "--disable-gpu", "--in-process-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync",
                                  f"--user-data-dir={work}/chromium", "--window-size=1200,900", "--window-position=100,60", f"file://{page}"])]
         wait_window(screen, "Chromium")
         time.sleep(4)
