@@ -131,6 +131,7 @@ json::value to_json(const RdpSession& s) {
                       {"frozen", s.frozen},
                       {"account", s.account},
                       {"display", s.display},
+                      {"node", s.node},
                       {"server_port", s.server_port},
                       {"created_wall_ms", s.created_wall_ms},
                       {"ready_wall_ms", s.ready_wall_ms},
@@ -154,6 +155,7 @@ RdpSession read_rdp_session(const json::value& value) {
   s.frozen = in.boolean("frozen");
   s.account = in.text("account");
   s.display = in.text("display");
+  s.node = in.text("node");
   s.server_port = in.number<std::uint16_t>("server_port");
   s.created_wall_ms = in.number<std::int64_t>("created_wall_ms");
   s.ready_wall_ms = in.number<std::int64_t>("ready_wall_ms");

@@ -58,6 +58,7 @@ struct RdpSession {
   std::string cause;    // why it ended or failed: "client", "idle_timeout", "max_duration", "stopped", "terminated", "display_lost", …
   bool frozen = false;  // the relay stands still because nothing records
   std::string account, display;
+  std::string node;  // that carries it; empty where there are no nodes
   std::uint16_t server_port = 0;
   std::int64_t created_wall_ms = 0, ready_wall_ms = 0, connected_wall_ms = 0, ended_wall_ms = 0;
   std::uint64_t connections = 0;  // accepted so far
