@@ -58,6 +58,7 @@ void add_client_commands(Program& program) {
   add_health_command(program);
   add_key_commands(program);
   add_rdp_commands(program);
+  add_node_commands(program);
 }
 
 }  // namespace lucid::cli

@@ -44,8 +44,9 @@ class Cli : public testing::Test {
 const char* kId = "018f2f2e-7c1d-7a10-9a61-0c5d1b2a3f4e";
 
 TEST_F(Cli, ExplainsEveryCommandWithExamplesAndExitCodes) {
-  for (const char* command : {"record", "sessions", "start", "pause", "resume", "stop", "terminate", "delete", "events", "frame", "frames",
-                              "bundle", "verify", "healthcheck"}) {
+  for (const char* command :
+       {"record", "sessions", "start",  "pause",       "resume", "stop",  "terminate", "delete", "events",  "frame",
+        "frames", "bundle",   "verify", "healthcheck", "node",   "nodes", "pools",     "poot",   "payouts", "statement"}) {
     Ran ran = run({command, "--help"});
     EXPECT_EQ(ran.code, 0) << command;
     EXPECT_NE(ran.out.find("Examples:\n  lucid "), std::string::npos) << command;
@@ -57,16 +58,23 @@ TEST_F(Cli, ExplainsEveryCommandWithExamplesAndExitCodes) {
 }
 
 TEST_F(Cli, AnswersWrongArgumentsWithOneLineAndCode2) {
-  for (const std::vector<std::string>& wrong : std::vector<std::vector<std::string>>{{},
-                                                                                     {"nonsense"},
-                                                                                     {"record"},
-                                                                                     {"record", "--display", ":1", "--frame-rate", "61"},
-                                                                                     {"record", "--display", ":1", "--keystrokes", "some"},
-                                                                                     {"frame", kId},
-                                                                                     {"frame", kId, "--at", "x", "--out", "f"},
-                                                                                     {"events"},
-                                                                                     {"verify", "f"},
-                                                                                     {"keys"}}) {
+  for (const std::vector<std::string>& wrong :
+       std::vector<std::vector<std::string>>{{},
+                                             {"nonsense"},
+                                             {"record"},
+                                             {"record", "--display", ":1", "--frame-rate", "61"},
+                                             {"record", "--display", ":1", "--keystrokes", "some"},
+                                             {"frame", kId},
+                                             {"frame", kId, "--at", "x", "--out", "f"},
+                                             {"events"},
+                                             {"verify", "f"},
+                                             {"keys"},
+                                             {"node"},
+                                             {"node", "join"},
+                                             {"node", "join", "http://127.0.0.1:1", "--type", "king"},
+                                             {"node", "drain", "x"},
+                                             {"poot"},
+                                             {"statement"}}) {
     Ran ran = run(wrong);
     EXPECT_EQ(ran.code, 2) << (wrong.empty() ? "" : wrong[0]);
     EXPECT_EQ(lines(ran.err), 1u) << ran.err;

@@ -13,7 +13,7 @@ namespace {
 
 using std::chrono::milliseconds;
 
-constexpr milliseconds kLook{100};
+constexpr milliseconds kServersLook{100};
 constexpr std::chrono::seconds kReadyTime{60};
 
 struct RdpOptions {
@@ -66,7 +66,7 @@ class Connecting {
       if (state != said) io_.err << "lucid: " << (said = state) << '\n' << std::flush;
       if (std::chrono::steady_clock::now() > until)
         throw Error(ErrorKind::timeout, fmt::format("session {} is still {}; try again", text_of(session_, "id"), state));
-      if (signals.wait(kLook)) throw Error(ErrorKind::timeout, "interrupted; the session goes on");
+      if (signals.wait(kServersLook)) throw Error(ErrorKind::timeout, "interrupted; the session goes on");
     }
   }
 

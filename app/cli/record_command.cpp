@@ -14,7 +14,7 @@ namespace {
 using std::chrono::milliseconds;
 using Clock = std::chrono::steady_clock;
 
-constexpr milliseconds kLook{500};               // between two looks at a running recording
+constexpr milliseconds kRecordLook{500};         // between two looks at a running recording
 constexpr milliseconds kLookFinishing{100};      // and at one being finished
 constexpr std::chrono::minutes kFinishTime{10};  // a backlog after an outage may take long; longer is not waited for
 
@@ -47,7 +47,7 @@ class Recording {
                     options_.duration > 0 ? "" : "; Ctrl-C stops"));
     Clock::time_point started = Clock::now();
     while (going_on() && !over(started)) {
-      if (signals.wait(options_.duration > 0 ? std::clamp(left(started), milliseconds(1), kLook) : kLook)) break;
+      if (signals.wait(options_.duration > 0 ? std::clamp(left(started), milliseconds(1), kRecordLook) : kRecordLook)) break;
       look();
       progress();
     }

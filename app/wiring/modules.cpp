@@ -1,5 +1,6 @@
 #include "app/wiring/modules.hpp"
 
+#include "node/management/module.hpp"
 #include "rdp/controller/module.hpp"
 #include "rdp/gateway/module.hpp"
 #include "rdp/server-manager/module.hpp"
@@ -13,8 +14,8 @@ namespace lucid::app {
 
 // Each module says what it starts after; the door to the outside opens last and closes first.
 std::vector<runtime::Module> modules() {
-  return {storage::module(),        processor::module(),  pipeline::module(), recorder::module(),
-          server_manager::module(), controller::module(), gateway::module(),  api::module()};
+  return {storage::module(),    processor::module(), pipeline::module(),        recorder::module(), server_manager::module(),
+          controller::module(), gateway::module(),   node_management::module(), api::module()};
 }
 
 }  // namespace lucid::app

@@ -57,7 +57,7 @@ net::Response pass_on(net::Client& to, net::Request& request, std::string target
   net::Response answer = to.expect(call), response;
   response.status = answer.status;
   response.body = std::move(answer.body);
-  for (const char* header : {"Content-Type", "Content-Disposition", "Cache-Control"})
+  for (const char* header : {"Content-Type", "Content-Disposition", "Cache-Control", "ETag"})
     if (auto value = answer.headers.get(header)) response.headers.set(header, std::string(*value));
   return response;
 }

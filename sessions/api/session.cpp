@@ -183,12 +183,14 @@ bool apply_status(const contracts::RecordingStatus& from, Session& s) {
 bool apply_status(const contracts::RdpSession& rdp, const std::optional<contracts::RecordingStatus>& recording, Session& s) {
   using contracts::RdpState;
   auto lasting = [](const Session& x) {
-    return std::make_tuple(x.status, x.cause, x.started_wall_ms, x.stalled, x.alarm, x.gaps, x.rdp_state, x.client_address, x.frozen);
+    return std::make_tuple(x.status, x.cause, x.started_wall_ms, x.stalled, x.alarm, x.gaps, x.rdp_state, x.client_address, x.node,
+                           x.frozen);
   };
   auto before = lasting(s);
   if (recording) apply_status(*recording, s);
   s.rdp_state = contracts::name(rdp.state);
   s.client_address = rdp.client_address;
+  s.node = rdp.node;
   s.frozen = rdp.frozen;
   switch (rdp.state) {
     case RdpState::requested:
@@ -249,7 +251,10 @@ json::object to_public(const Session& s) {
   o["stalled"] = s.stalled;
   o["alarm"] = text_or_null(s.alarm);
   if (s.rdp)
-    o["rdp"] = json::object{{"state", text_or_null(s.rdp_state)}, {"client_address", text_or_null(s.client_address)}, {"frozen", s.frozen}};
+    o["rdp"] = json::object{{"state", text_or_null(s.rdp_state)},
+                            {"client_address", text_or_null(s.client_address)},
+                            {"node", text_or_null(s.node)},
+                            {"frozen", s.frozen}};
   o["version"] = s.version;
   if (s.stale) o["stale"] = true;
   if (s.status == Status::deleted && s.receipt) o["receipt"] = to_public(s.id, *s.receipt);
@@ -287,6 +292,7 @@ std::string to_stored(const Session& s) {
                  {"alarm", s.alarm},
                  {"rdp_state", s.rdp_state},
                  {"client_address", s.client_address},
+                 {"node", s.node},
                  {"frozen", s.frozen}};
   if (s.receipt)
     o["receipt"] =
@@ -328,6 +334,7 @@ Session from_stored(std::string_view text) {
     s.alarm = in.text_or("alarm", "", any);
     s.rdp_state = in.text_or("rdp_state", "", any);
     s.client_address = in.text_or("client_address", "", any);
+    s.node = in.text_or("node", "", any);
     s.frozen = in.boolean_or("frozen", false);
     if (const json::value* receipt = in.raw("receipt")) {
       FieldReader r(*receipt);

@@ -72,7 +72,7 @@ struct Session {
   std::string alarm;
 
   // As the controller last told of an RDP session.
-  std::string rdp_state, client_address;
+  std::string rdp_state, client_address, node;
   bool frozen = false;
 
   std::optional<Receipt> receipt;  // set when deletion began; complete once status is deleted

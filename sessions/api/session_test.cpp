@@ -148,6 +148,7 @@ TEST(StoredSession, KeepsWhatTheControllerSaid) {
   s.id = full().id;
   s.rdp_state = "connected";
   s.client_address = "192.0.2.7:50312";
+  s.node = "0190b2f0-0000-7000-8000-000000000001";
   s.frozen = true;
   Session back = from_stored(to_stored(s));
   EXPECT_EQ(to_stored(back), to_stored(s));
