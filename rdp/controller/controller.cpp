@@ -26,6 +26,7 @@ contracts::RdpSession describe_record(const Record& r) {
   out.frozen = r.frozen;
   out.account = r.account.empty() ? r.request.target.account : r.account;
   out.display = r.display;
+  if (r.node) out.node = r.node->text();
   out.server_port = r.server_port;
   out.created_wall_ms = r.created_wall_ms;
   out.ready_wall_ms = r.ready_wall_ms;
@@ -48,6 +49,7 @@ Controller::Controller(Config config, Parts parts)
       servers_(parts.peers.servers),
       recordings_(parts.peers.recordings),
       gateway_(parts.peers.gateway),
+      nodes_(parts.peers.nodes),
       key_(std::move(parts.key)),
       metrics_(parts.metrics) {}
 

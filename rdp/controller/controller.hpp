@@ -102,6 +102,7 @@ class Controller {
   Delay advance(const SessionPtr& s, int attempt);
   Delay perform(const SessionPtr& s, Step step);
   Delay failed(const SessionPtr& s, Step step, const Error& error, int attempt);
+  void place(Session& s);
   void create_server(Session& s);
   void start_server(Session& s);
   Delay wait_display(Session& s);
@@ -115,6 +116,7 @@ class Controller {
   Delay stop_recording(Session& s);
   void stop_server(Session& s);
   void remove_server(Session& s);
+  void release_node(Session& s);
   void finish(Session& s);
   void forget(Session& s);  // it is over: from here on it is only read
 
@@ -143,6 +145,7 @@ class Controller {
   Servers& servers_;
   Recordings& recordings_;
   Gateway& gateway_;
+  Nodes& nodes_;
   const crypto::SigningKey key_;
   ControllerMetrics metrics_;
   const runtime::Log log_{"session-controller"};

@@ -116,6 +116,7 @@ Controller::Delay Controller::advance(const SessionPtr& s, int attempt) {
 // nullopt: done, on to the next; negative: nothing to do until woken.
 Controller::Delay Controller::perform(const SessionPtr& s, Step step) {
   switch (step) {
+    case Step::place: place(*s); break;
     case Step::create_server: create_server(*s); break;
     case Step::start_server: start_server(*s); break;
     case Step::wait_display: return wait_display(*s);
@@ -127,6 +128,7 @@ Controller::Delay Controller::perform(const SessionPtr& s, Step step) {
     case Step::stop_recording: return stop_recording(*s);
     case Step::stop_server: stop_server(*s); break;
     case Step::remove_server: remove_server(*s); break;
+    case Step::release_node: release_node(*s); break;
     case Step::finish: finish(*s); break;
     case Step::none: break;
   }
@@ -144,9 +146,14 @@ Controller::Delay Controller::failed(const SessionPtr& s, Step step, const Error
   if (r.state == State::ending) {
     if (step == Step::kill_connections && waited >= config_.kill_patience_ms) update(*s, [](Record& next) { next.kill_later = true; });
     if (step == Step::stop_recording && waited >= config_.recording_end_ms) update(*s, [](Record& next) { next.recording_later = true; });
+    // Its own look at its nodes' sessions frees the place in the end.
+    if (step == Step::release_node && waited >= config_.kill_patience_ms) update(*s, [](Record& next) { next.node_released = true; });
     return delay;
   }
   switch (step) {
+    case Step::place:
+      if (error.kind() == ErrorKind::conflict || waited >= config_.server_patience_ms) end(*s, cause_of(error.code(), error), true);
+      break;
     case Step::create_server:
     case Step::start_server:
       if (is_final(error))
@@ -170,6 +177,23 @@ Controller::Delay Controller::failed(const SessionPtr& s, Step step, const Error
     default: break;
   }
   return delay;
+}
+
+// Which node carries the session. Desktops do not wait for the keeping of scores: where node-management is away they go on without.
+void Controller::place(Session& s) {
+  std::optional<contracts::Placement> placement;
+  try {
+    placement = nodes_.place({.session = s.id});
+  } catch (const Error& e) {
+    if (e.code() != "unreachable") throw;
+    log_.debug("no node-management to place the session", {{"session_id", s.id.text()}});
+  }
+  std::lock_guard lock(s.mutex);
+  if (s.record.state == State::ending && !placement) return;
+  update(s, [&](Record& r) {
+    r.placed = true;
+    if (placement) r.node = placement->node;
+  });
 }
 
 void Controller::create_server(Session& s) {

@@ -102,6 +102,17 @@ void Controller::remove_server(Session& s) {
   update(s, [](Record& r) { r.server_removed = true; });
 }
 
+void Controller::release_node(Session& s) {
+  try {
+    nodes_.release(s.id);
+  } catch (const Error& e) {
+    std::lock_guard lock(s.mutex);
+    if (!is_gone(e) && (s.record.node || e.code() != "unreachable")) throw;
+  }
+  std::lock_guard lock(s.mutex);
+  update(s, [](Record& r) { r.node_released = true; });
+}
+
 void Controller::finish(Session& s) {
   std::lock_guard lock(s.mutex);
   update(s, [&](Record& r) {

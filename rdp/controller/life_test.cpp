@@ -205,6 +205,49 @@ TEST(Life, ARecorderThatDiesFreezesTheRelayUntilItRecordsAgain) {
   ASSERT_TRUE(h.until([&] { return !h.frozen(connection); }));
 }
 
+TEST(Life, ASessionIsPlacedOnANodeAndItsPlaceIsFreeAfterwards) {
+  Harness h;
+  h.world.nodes_registered = true;
+  h.world.node_slots = 1;
+  h.start();
+  Id id = h.ready(h.request());
+  EXPECT_EQ(h.controller->status(id).node, id.text()) << "this double places every session on a node of its own name";
+  auto second = h.request("bob");
+  h.controller->create(second);
+  ASSERT_TRUE(h.reaches(second.id, State::failed));
+  EXPECT_TRUE(h.controller->status(second.id).cause.starts_with("no_node")) << h.controller->status(second.id).cause;
+  h.expect_clean(second.id);
+  h.controller->act(id, "stop");
+  ASSERT_TRUE(h.reaches(id, State::ended));
+  h.expect_clean(id);
+}
+
+TEST(Life, WithoutNodeManagementDesktopsGoOn) {
+  Harness h;
+  h.world.nodes_registered = true;
+  h.world.fail_calls([](const std::string& call) {
+    if (call == "nodes.place") throw World::unreachable();
+  });
+  h.start();
+  Id id = h.ready(h.request());
+  EXPECT_EQ(h.controller->status(id).node, "");
+  h.controller->act(id, "stop");
+  ASSERT_TRUE(h.reaches(id, State::ended));
+  h.expect_clean(id);
+}
+
+TEST(Life, APlaceThatCannotBeGivenBackDoesNotKeepTheSession) {
+  Harness h;
+  h.world.nodes_registered = true;
+  h.start();
+  Id id = h.ready(h.request());
+  h.world.fail_calls([](const std::string& call) {
+    if (call == "nodes.release") throw World::unreachable();
+  });
+  h.controller->act(id, "stop");
+  ASSERT_TRUE(h.reaches_in_time(id, State::ended));
+}
+
 TEST(Life, ARecordingThatEndedForGoodEndsTheSession) {
   Harness h;
   h.start();

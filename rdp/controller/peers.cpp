@@ -45,19 +45,30 @@ class GatewayPeer final : public Gateway {
   contracts::GatewayClient client_;
 };
 
+class NodesPeer final : public Nodes {
+ public:
+  explicit NodesPeer(std::shared_ptr<net::Client> http) : client_(std::move(http)) {}
+  std::optional<contracts::Placement> place(const contracts::PlaceRequest& request) override { return client_.place(request); }
+  void release(const Id& session) override { client_.release(session); }
+
+ private:
+  contracts::NodesClient client_;
+};
+
 }  // namespace
 
 struct HttpPeers::State {
   ManagerPeer manager;
   RecordingPeer recordings;
   GatewayPeer gateway;
+  NodesPeer nodes;
 };
 
 HttpPeers::HttpPeers(std::shared_ptr<net::Client> manager, std::shared_ptr<net::Client> pipeline, std::shared_ptr<net::Client> recorder,
-                     std::shared_ptr<net::Client> gateway)
+                     std::shared_ptr<net::Client> gateway, std::shared_ptr<net::Client> nodes)
     : state_(new State{ManagerPeer(std::move(manager)), RecordingPeer(std::move(pipeline), std::move(recorder)),
-                       GatewayPeer(std::move(gateway))}) {}
+                       GatewayPeer(std::move(gateway)), NodesPeer(std::move(nodes))}) {}
 HttpPeers::~HttpPeers() = default;
-Peers HttpPeers::peers() { return {state_->manager, state_->recordings, state_->gateway}; }
+Peers HttpPeers::peers() { return {state_->manager, state_->recordings, state_->gateway, state_->nodes}; }
 
 }  // namespace lucid::controller

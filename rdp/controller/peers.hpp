@@ -3,10 +3,12 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "lib/contracts/gateway.hpp"
+#include "lib/contracts/nodes.hpp"
 #include "lib/contracts/pipeline.hpp"
 #include "lib/contracts/rdp_server.hpp"
 #include "lib/contracts/recorder.hpp"
@@ -44,17 +46,26 @@ class Gateway {  // xrdp-integration
   virtual void kill(const Id& connection, const std::string& cause) = 0;
 };
 
+class Nodes {  // node-management
+ public:
+  virtual ~Nodes() = default;
+  // Nothing where no node is registered: the deployment runs on this machine alone.
+  virtual std::optional<contracts::Placement> place(const contracts::PlaceRequest& request) = 0;
+  virtual void release(const Id& session) = 0;
+};
+
 struct Peers {
   Servers& servers;
   Recordings& recordings;
   Gateway& gateway;
+  Nodes& nodes;
 };
 
 // The services themselves, over HTTP.
 class HttpPeers {
  public:
   HttpPeers(std::shared_ptr<net::Client> manager, std::shared_ptr<net::Client> pipeline, std::shared_ptr<net::Client> recorder,
-            std::shared_ptr<net::Client> gateway);
+            std::shared_ptr<net::Client> gateway, std::shared_ptr<net::Client> nodes);
   ~HttpPeers();
   Peers peers();
 

@@ -19,6 +19,9 @@ std::string to_stored(const Record& r) {
                  {"state", contracts::name(r.state)},
                  {"cause", r.cause},
                  {"failing", r.failing},
+                 {"placed", r.placed},
+                 {"node", id_or_null(r.node)},
+                 {"node_released", r.node_released},
                  {"server_asked", r.server_asked},
                  {"server_created", r.server_created},
                  {"server_started", r.server_started},
@@ -80,6 +83,13 @@ Record from_stored(std::string_view text) {
     in.refuse("state");
   r.cause = in.text("cause");
   r.failing = in.boolean("failing");
+  if (value->get_object().contains("placed")) {
+    r.placed = in.boolean("placed");
+    if (!in.value("node").is_null()) r.node = in.id("node");
+    r.node_released = in.boolean("node_released");
+  } else {
+    r.placed = true;  // of a session that began before there were nodes
+  }
   r.server_asked = in.boolean("server_asked");
   r.server_created = in.boolean("server_created");
   r.server_started = in.boolean("server_started");
@@ -137,6 +147,7 @@ Record from_stored(std::string_view text) {
 const char* name(Step step) {
   switch (step) {
     case Step::none: return "none";
+    case Step::place: return "place";
     case Step::create_server: return "create_server";
     case Step::start_server: return "start_server";
     case Step::wait_display: return "wait_display";
@@ -148,6 +159,7 @@ const char* name(Step step) {
     case Step::stop_recording: return "stop_recording";
     case Step::stop_server: return "stop_server";
     case Step::remove_server: return "remove_server";
+    case Step::release_node: return "release_node";
     case Step::finish: return "finish";
   }
   return "?";
@@ -163,8 +175,10 @@ Step next_step(const Record& r) {
     if (r.server_asked && !r.server_stopped) return Step::stop_server;
     if (r.server_asked && !r.server_removed) return Step::remove_server;
     if (r.recording_asked && !r.recording_stopped) return Step::stop_recording;
+    if ((r.node || !r.placed) && !r.node_released) return Step::release_node;
     return Step::finish;
   }
+  if (!r.placed) return Step::place;
   if (!r.server_created) return Step::create_server;
   if (!r.server_started) return Step::start_server;
   // Nobody can log in while the relay stands still, so no display can come.

@@ -22,6 +22,10 @@ struct Record {
   std::string cause;
   bool failing = false;  // ends as `failed`
 
+  bool placed = false;  // a node was asked for, and given in `node` where there are nodes
+  std::optional<Id> node;
+  bool node_released = false;
+
   bool server_asked = false, server_created = false, server_started = false;
   std::string account, display, xauthority;
   std::uint16_t server_port = 0;
@@ -67,6 +71,7 @@ Record from_stored(std::string_view text);  // throws Error{corrupt}
 // The one thing to do next, decided by the record alone.
 enum class Step {
   none,
+  place,  // which node carries it
   create_server,
   start_server,
   wait_display,
@@ -79,6 +84,7 @@ enum class Step {
   stop_recording,
   stop_server,
   remove_server,
+  release_node,
   finish,
 };
 const char* name(Step step);

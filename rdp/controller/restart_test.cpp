@@ -66,6 +66,7 @@ class Story {
   Story(bool named, bool fail_open, int dies_at, bool after) : mortal_(*h_.documents, dies_at, after) {
     request_ = h_.request(named ? "bob" : "", fail_open);
     if (fail_open) h_.world.recorder_up = false;
+    h_.world.nodes_registered = true;
     h_.config.quiet_ms = 200;  // what the killed one waits for in vain
     h_.start(&mortal_);
   }

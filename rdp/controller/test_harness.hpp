@@ -17,6 +17,7 @@ struct Harness {
   WorldServers servers{world};
   WorldRecordings recordings{world};
   WorldGateway gateway{world};
+  WorldNodes nodes{world};
   runtime::Metrics metrics;
   std::unique_ptr<store::Documents> documents;
   crypto::SigningKey key = crypto::SigningKey::make(random);
@@ -40,7 +41,7 @@ struct Harness {
     controller = std::make_unique<Controller>(config, Controller::Parts{.documents = on != nullptr ? *on : *documents,
                                                                         .clock = clock,
                                                                         .random = random,
-                                                                        .peers = {servers, recordings, gateway},
+                                                                        .peers = {servers, recordings, gateway, nodes},
                                                                         .metrics = metrics,
                                                                         .key = *crypto::SigningKey::parse(key.text())});
     controller->open();
@@ -134,6 +135,7 @@ struct Harness {
     EXPECT_TRUE(until([&] { return !documents->get("live", session.text()); }));
     std::lock_guard lock(world.mutex);
     EXPECT_FALSE(world.servers.contains(session));
+    EXPECT_FALSE(world.placements.contains(session));
     for (const auto& [id, c] : world.connections) EXPECT_NE(c.session, session);
     if (auto r = world.recordings.find(session); r != world.recordings.end()) {
       EXPECT_TRUE(r->second.status.state == contracts::PipelineState::stopped ||

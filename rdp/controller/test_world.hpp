@@ -45,6 +45,10 @@ struct World {
   std::map<Id, contracts::Connection> connections;
   std::vector<std::pair<Id, std::string>> killed;
 
+  bool nodes_registered = false;
+  int node_slots = 100;
+  std::map<Id, Id> placements;  // session → node
+
   std::set<Id> fail_open;  // sessions that may begin unrecorded
   int unrecorded_desktops = 0;
 
@@ -255,6 +259,29 @@ class WorldRecordings final : public Recordings {
     if (it == w_.recordings.end()) throw World::missing();
     return it->second;
   }
+  World& w_;
+};
+
+class WorldNodes final : public Nodes {
+ public:
+  explicit WorldNodes(World& world) : w_(world) {}
+  std::optional<contracts::Placement> place(const contracts::PlaceRequest& request) override {
+    w_.called("nodes.place");
+    return w_.with([&]() -> std::optional<contracts::Placement> {
+      if (!w_.nodes_registered) return std::nullopt;
+      if (!w_.placements.contains(request.session)) {
+        if (static_cast<int>(w_.placements.size()) >= w_.node_slots) throw Error(ErrorKind::conflict, "no_node", "no node has room");
+        w_.placements[request.session] = request.session;  // any node will do
+      }
+      return contracts::Placement{request.session, w_.placements[request.session], "node-1"};
+    });
+  }
+  void release(const Id& session) override {
+    w_.called("nodes.release");
+    w_.with([&] { w_.placements.erase(session); });
+  }
+
+ private:
   World& w_;
 };
 
