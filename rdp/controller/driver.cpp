@@ -13,6 +13,10 @@ constexpr std::size_t kMaxCause = 600;
 constexpr int kDisplayRefusals = 3;
 
 // Refusals that no waiting mends.
+// What a desktop takes while somebody works in it; its limits are far above that.
+constexpr int kDesktopMillicores = 200;
+constexpr std::int64_t kDesktopMemoryMb = 512;
+
 bool is_final(const Error& e) {
   constexpr std::array<std::string_view, 3> kFinal{"package_missing", "not_root", "sesman_port_taken"};
   switch (e.kind()) {
@@ -183,7 +187,7 @@ Controller::Delay Controller::failed(const SessionPtr& s, Step step, const Error
 void Controller::place(Session& s) {
   std::optional<contracts::Placement> placement;
   try {
-    placement = nodes_.place({.session = s.id});
+    placement = nodes_.place({.session = s.id, .cpu_millicores = kDesktopMillicores, .memory_mb = kDesktopMemoryMb});
   } catch (const Error& e) {
     if (e.code() != "unreachable") throw;
     log_.debug("no node-management to place the session", {{"session_id", s.id.text()}});

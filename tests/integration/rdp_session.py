@@ -267,6 +267,33 @@ def by_named_account(report, cluster, api, work):
         subprocess.run(["userdel", "--remove", account], check=False, stderr=subprocess.DEVNULL)
 
 
+def on_a_node(report, cluster, api, work):
+    """A deployment with a worker node: the session is placed on it, and its place is free again afterwards."""
+    invitation = cluster.cli("node", "invite").stdout.strip()
+    log = open(work / "node.log", "ab")
+    node = subprocess.Popen([BIN / "lucid", "node", "join", f"http://127.0.0.1:{8095 + cluster.offset}", "--data", work / "node", "--name", "here"],
+                            env=dict(os.environ, LUCID_INVITATION=invitation), stdout=log, stderr=log)
+
+    def nodes():
+        return json.loads(cluster.cli("nodes", "--json").stdout)
+
+    try:
+        wait(lambda: [n for n in nodes() if n["state"] == "active" and n["load"]["cpu_millicores_free"] > 300], 30, "the node to be active, with some CPU free")
+        session = api.open("on a node")
+        api.ready(session)
+        mine = nodes()[0]
+        report.check("with a node the session is placed on it", api.get(f"/sessions/{session}")["rdp"]["node"] == mine["id"] and session in mine["sessions"], mine)
+        api.act(session, "stop")
+        api.reach(session, "completed", 30)
+        took = wait(lambda: session not in nodes()[0]["sessions"], 10, "the place to be given back")
+        report.check(f"its place is free again ({took:.1f} s after its end)", True)
+        cluster.cli("node", "retire", mine["id"])   # what follows is this machine's alone again
+    finally:
+        node.terminate()
+        node.wait(10)
+        log.close()
+
+
 def request(cookie, protocols=1):
     """An X.224 Connection Request (MS-RDPBCGR 2.2.1.1)."""
     body = struct.pack(">BHHB", 0xE0, 0, 0, 0) + (cookie.encode() + b"\r\n" if cookie else b"")
@@ -332,11 +359,11 @@ def main():
     report = Report("rdp_session")
     with tempfile.TemporaryDirectory() as directory:
         work = pathlib.Path(directory)
-        cluster = Cluster(work, services={**SERVICES, **RDP_SERVICES},
+        cluster = Cluster(work, services={**SERVICES, **RDP_SERVICES, "node-management": 8095},
                           flags={"session-controller": ["--session-controller.disconnect_grace_seconds=3", "--session-controller.recording_timeout_seconds=6"], "xrdp-integration": ["--xrdp-integration.ban_after=10000", "--xrdp-integration.connections_burst=1000"]})
         api = Desktops(8087 + cluster.offset, cluster.token)
         try:
-            for part in (by_client_and_api, by_idle_limit, by_another_client, by_named_account, unrecorded, begun_unrecorded):
+            for part in (by_client_and_api, by_idle_limit, by_another_client, by_named_account, unrecorded, begun_unrecorded, on_a_node):
                 part(report, cluster, api, work)
             refusals(report, cluster, api)
         except Exception as error:
