@@ -210,6 +210,7 @@ TEST_F(Door, SaysThatThePipelineIsAwayAndShowsWhatItKnows) {
   net::Response refused = send(net::Method::post, path + "/start");
   EXPECT_EQ(refused.status, 503);
   EXPECT_TRUE(refused.headers.get("Retry-After"));
+  EXPECT_EQ(send(net::Method::post, path + "/start").status, 503) << "a start that got no answer may be asked again";
   net::Response shown = send(net::Method::get, path);
   EXPECT_EQ(shown.status, 200);
   EXPECT_EQ(parsed(shown).at("stale"), true);

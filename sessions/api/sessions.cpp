@@ -177,6 +177,7 @@ Session Sessions::patch(const Id& id, const json::value& body, std::optional<std
 Session Sessions::start(const Session& session) {
   // The intent is durable before the pipeline hears of it, so that a crash here leaves a session that asks the pipeline.
   update(session.id, [&](Session& s) {
+    if (s.status == Status::starting) return false;  // an attempt before, whose answer was lost: what follows may be asked twice
     if (s.status != Status::created) throw illegal(Action::start, s);
     s.status = Status::starting;
     return true;
@@ -204,7 +205,7 @@ Session Sessions::act(const Id& id, Action action, const std::string& cause) {
   stored(id);
   Session session = get(id);
   if (action == Action::start) {
-    if (session.status != Status::created) throw illegal(action, session);
+    if (session.status != Status::created && session.status != Status::starting) throw illegal(action, session);
     return start(session);
   }
   if (session.status == Status::created || is_settled(session.status)) throw illegal(action, session);
