@@ -20,12 +20,6 @@ inline Rect intersect(const Rect& a, const Rect& b) {
   return {x, y, std::min(a.right(), b.right()) - x, std::min(a.bottom(), b.bottom()) - y};
 }
 
-// The smallest rectangle that holds both (neither empty).
-inline Rect bounding_box(const Rect& a, const Rect& b) {
-  std::int32_t x = std::min(a.x, b.x), y = std::min(a.y, b.y);
-  return {x, y, std::max(a.right(), b.right()) - x, std::max(a.bottom(), b.bottom()) - y};
-}
-
 // Pixels as captured: 0x00RRGGBB, row after row, top byte always 0. `stride` counts pixels.
 struct PixelView {
   Rect area;  // where on the screen these pixels stand

@@ -22,7 +22,6 @@ namespace {
 
 // A rectangle costs a request and a reply: about as much as comparing 4096 more pixels (measured, docs/capture.md).
 constexpr std::int64_t kPixelsPerRequest = 4096;
-constexpr std::int64_t kSmallBox = 65'536;  // pixels that are fetched and compared in less time than a round trip takes
 // A window manager changing the size again and again cannot hold a grab for longer than this.
 constexpr int kMaxAttempts = 5;
 
@@ -39,7 +38,15 @@ std::vector<Rect> plan_fetch(std::vector<Rect> damage, int width, int height) {
   for (const Rect& rect : damage) {
     Rect piece = intersect(rect, {0, 0, width, height});
     if (piece.empty()) continue;
-    box = pieces.empty() ? piece : bounding_box(box, piece);
+    if (pieces.empty()) {
+      box = piece;
+    } else {
+      std::int32_t right = std::max(box.right(), piece.right()), bottom = std::max(box.bottom(), piece.bottom());
+      box.x = std::min(box.x, piece.x);
+      box.y = std::min(box.y, piece.y);
+      box.width = right - box.x;
+      box.height = bottom - box.y;
+    }
     sum += piece.area();
     pieces.push_back(piece);
   }
@@ -91,10 +98,10 @@ Screen::Screen(Connection& connection) : connection_(connection) {
   region_ = xcb_generate_id(c);
   xcb_xfixes_create_region(c, region_, 0, nullptr);
   damage_ = xcb_generate_id(c);
-  if (connection_.check(xcb_damage_create_checked(c, damage_, connection_.root(), XCB_DAMAGE_REPORT_LEVEL_BOUNDING_BOX)) != 0)
+  if (connection_.check(xcb_damage_create_checked(c, damage_, connection_.root(), XCB_DAMAGE_REPORT_LEVEL_NON_EMPTY)) != 0)
     unsupported(connection_, "the X server refused a DAMAGE object on its root window");
   make_segment();
-  suspect_everything();  // nothing of the screen has been seen yet
+  damaged_ = true;  // nothing of the screen has been seen yet
 }
 
 Screen::~Screen() { drop_segment(); }
@@ -102,9 +109,6 @@ Screen::~Screen() { drop_segment(); }
 bool Screen::handle(const void* raw) {
   auto type = static_cast<const xcb_generic_event_t*>(raw)->response_type & 0x7f;
   if (type == damage_event_) {
-    auto* event = static_cast<const xcb_damage_notify_event_t*>(raw);
-    const Rect box{event->area.x, event->area.y, event->area.width, event->area.height};
-    damage_box_ = damaged_ ? bounding_box(damage_box_, box) : box;
     damaged_ = true;
     return true;
   }
@@ -190,11 +194,6 @@ bool Screen::attach_system_v(std::size_t size) {
   }
   segment_ = {id, memory, size, true};
   return true;
-}
-
-void Screen::suspect_everything() {
-  damaged_ = true;
-  damage_box_ = {0, 0, width_, height_};
 }
 
 // Empties the server's damage region; what was in it is appended to `out` when `fetch`. Subtract comes before the grab:
@@ -319,7 +318,7 @@ Screen::Pixels Screen::fetch_current(std::span<const Rect> areas, bool everythin
       if (result.resized) {
         std::vector<Rect> nowhere;
         subtract(false, nowhere);
-        suspect_everything();  // drawn between the grab and this subtract: look once more
+        damaged_ = true;  // drawn between the grab and this subtract: look once more
       }
       return result;
     }
@@ -328,18 +327,14 @@ Screen::Pixels Screen::fetch_current(std::span<const Rect> areas, bool everythin
     resize_seen_ = true;  // BadMatch: the root is smaller than we think
   }
   // Nothing could be read, so nothing may count as seen.
-  suspect_everything();
+  damaged_ = true;
   return result;
 }
 
 Screen::Pixels Screen::grab_damage() {
   if (!damage_pending() || connection_.lost()) return {};
   std::vector<Rect> damage;
-  // A small box is fetched as it is: asking which parts of it changed is a round trip, and costs more than the pixels (typing, a cursor).
-  // Damage the server has not told us of yet is in the picture or reported by an event still to be read.
-  const bool small = !resize_seen_ && damage_box_.area() <= kSmallBox;
-  if (small) damage.push_back(damage_box_);
-  subtract(!small, damage);
+  subtract(true, damage);
   return fetch_current(plan_fetch(std::move(damage), width_, height_), false);
 }
 

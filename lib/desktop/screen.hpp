@@ -46,7 +46,6 @@ class Screen {
   };
   enum class Fetch { done, stale, lost };
   void subtract(bool fetch, std::vector<Rect>& out);
-  void suspect_everything();
   bool read_geometry();
   void make_segment();
   void drop_segment();
@@ -69,7 +68,6 @@ class Screen {
   std::uint8_t damage_event_ = 0;
   std::uint32_t damage_ = 0, region_ = 0;
   bool damaged_ = false, resize_seen_ = false;
-  Rect damage_box_;  // holds all damage that the server has told of since the last subtract
   bool shm_present_ = false;
   Segment segment_;
   std::vector<std::uint32_t> converted_;

@@ -19,8 +19,6 @@ constexpr std::int64_t kOpenRetryMs = 100;
 // More frames than one every 8 ms are never recorded (60 a second, and one per pause or resume), so a number of this
 // kind is above all numbers given out before `ms`.
 constexpr std::int64_t kLeastFrameMs = 8;
-constexpr std::int64_t kAwakeMs =
-    50;  // a thread that is awake writes what it would be woken for so soon: waking costs more than a smaller batch
 
 double seconds_since(std::chrono::steady_clock::time_point from) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - from).count();
@@ -201,7 +199,7 @@ void DisplayRecorder::step() {
       if (frame_due(at)) frame(at, false);
     }
   }
-  builder_.tick(now(), kAwakeMs);
+  builder_.tick(now());
   if (builder_.blocked() && !starved_) check_room();
   if (!framed_) sleep();
 }

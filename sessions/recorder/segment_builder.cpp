@@ -83,13 +83,13 @@ void SegmentBuilder::append(ByteView bytes, const rec::Record& record, std::int6
   if (!blocked_ && segment_bytes_ + batch_.size() >= limits_.frame_bytes) close();
 }
 
-void SegmentBuilder::tick(std::int64_t now, std::int64_t awake_ms) {
+void SegmentBuilder::tick(std::int64_t now) {
   if (blocked_ || !open()) return;
   const std::size_t bytes = segment_bytes_ + batch_.size();
   const std::int64_t age = now - segment_since_;
   if (bytes >= limits_.segment_bytes || age >= limits_.late_ms || (bytes >= limits_.early_bytes && age >= limits_.early_ms)) {
     close();
-  } else if (!batch_.empty() && (batch_.size() >= limits_.batch_bytes || now + awake_ms >= batch_due_)) {
+  } else if (!batch_.empty() && (batch_.size() >= limits_.batch_bytes || now >= batch_due_)) {
     flush();
   } else {
     return;

@@ -34,8 +34,8 @@ class SegmentBuilder {
   // `now`: Clock::steady_ms(). The records' own times are session milliseconds.
   void add(const recording::Record& record, std::int64_t now);
   void add_stream(ByteView records, std::int64_t now);
-  // Seals or closes what is due; when it wants to be called again (nullopt: nothing is open). A batch due within `awake_ms` goes now.
-  void tick(std::int64_t now, std::int64_t awake_ms = 0);
+  // Seals or closes what is due; when it wants to be called again (nullopt: nothing is open).
+  void tick(std::int64_t now);
   std::optional<std::int64_t> next_deadline() const;
   // Everything added so far goes to the spool; with `close` as the end of its segment. False: no room, see blocked().
   bool flush();
