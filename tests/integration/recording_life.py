@@ -70,8 +70,8 @@ class Suite:
         wait(lambda: self.api.get(f"/sessions/{session}")["chunks"] >= 1, 15, "the first chunk")
         self.api.act(session, "pause")
         self.api.reach(session, "paused", 5)
-        chunks = self.api.get(f"/sessions/{session}")["chunks"]
         time.sleep(1.0)                      # the pause itself: ten frames would fall into it
+        chunks = self.api.get(f"/sessions/{session}")["chunks"]   # with the one that the pause closed
         self.api.act(session, "resume")
         self.api.reach(session, "recording", 5)
         wait(lambda: self.api.get(f"/sessions/{session}")["chunks"] > chunks, 15, "a chunk after the pause")
@@ -83,7 +83,8 @@ class Suite:
             inside = [f["ms"] for f in frames["list"] if pauses[0]["ms"] < f["ms"] < pauses[1]["ms"]]
             report.check(f"no frame and no event stands in the {pauses[1]['ms'] - pauses[0]['ms']} ms of the pause",
                          not inside and not [e for e in self.api.events(session) if pauses[0]["ms"] < e["ms"] < pauses[1]["ms"]] and pauses[1]["ms"] - pauses[0]["ms"] >= 1000, inside)
-            report.check("frames stand before and after it", frames["list"][0]["ms"] < pauses[0]["ms"] and frames["list"][-1]["ms"] > pauses[1]["ms"])
+            report.check("frames stand before and after it", frames["list"][0]["ms"] < pauses[0]["ms"] and frames["list"][-1]["ms"] >= pauses[1]["ms"],
+                         (frames["list"][0], frames["list"][-1], pauses))
         done = self.api.get(f"/sessions/{session}")
         report.check("the finished session tells its figures", done["chunks"] > 0 and done["stored_bytes"] > 0 and done["duration_ms"] > 1000 and done["started_at"] and done["gaps"] == 0 and not done["alarm"], done)
         report.check("it ends with an end record", self.api.events(session)[-1].get("reason") == "stopped", self.api.events(session)[-1:])
