@@ -107,7 +107,7 @@ struct Plan {
 // Answers how many lives were ended.
 std::uint64_t run_with_books(const Plan& plan, std::uint64_t* steps = nullptr) {
   World world(plan.seed + 1);
-  MemoryDocuments memory;
+  store::MemoryDocuments memory;
   BooksRail books;
   std::map<Id, int> asked;
   books.decide = [&](const Payment& p, std::size_t looks) { return decide(p, looks, asked); };
@@ -136,7 +136,7 @@ std::uint64_t run_with_books(const Plan& plan, std::uint64_t* steps = nullptr) {
 
 std::uint64_t run_with_ledger(const Plan& plan, std::uint64_t* steps = nullptr) {
   World world(plan.seed + 1);
-  MemoryDocuments memory;
+  store::MemoryDocuments memory;
   TempDir directory;
   std::string path = directory.path() + "/ledger.jsonl";
   SeededRandom key_random(5);
@@ -209,7 +209,7 @@ TEST(PayoutCrash, AFailingDatabaseOrDiskLeavesTheSameLifeRight) {
   bool reached = true;
   for (std::uint64_t at = 1; reached; ++at) {
     World world(at);
-    MemoryDocuments memory;
+    store::MemoryDocuments memory;
     TempDir directory;
     std::string path = directory.path() + "/ledger.jsonl";
     SeededRandom key_random(5);

@@ -239,7 +239,7 @@ class HttpRailRuns : public testing::Test {
   TestSource source_;
   ManualClock clock_;
   SeededRandom random_{1};
-  MemoryDocuments documents_;
+  store::MemoryDocuments documents_;
   PaymentService service_;
   std::unique_ptr<HttpRail> rail_;
   std::unique_ptr<PayoutRuns> runs_;

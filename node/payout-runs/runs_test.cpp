@@ -66,7 +66,7 @@ class Runs : public testing::Test {
   TestSource source_;
   ManualClock clock_;
   SeededRandom random_{1};
-  MemoryDocuments documents_;
+  store::MemoryDocuments documents_;
   BooksRail rail_;
   Config config_{.batch_limit = 3, .poll_ms = 1'000};
   std::unique_ptr<PayoutRuns> runs_;

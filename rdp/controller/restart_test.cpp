@@ -1,6 +1,6 @@
 // kill -9 at every single change of what is kept, before it and after it: a new controller on the same documents brings every session
 // where it was going, with nothing made twice and nothing left over.
-#include "rdp/controller/test_documents.hpp"
+#include "lib/store/memory_documents.hpp"
 #include "rdp/controller/test_harness.hpp"
 
 using namespace lucid;
@@ -153,7 +153,7 @@ class Story {
       });
     });
   }
-  Harness h_{std::make_unique<MemoryDocuments>()};
+  Harness h_{std::make_unique<store::MemoryDocuments>()};
   MortalDocuments mortal_;
   contracts::RdpSessionRequest request_;
   bool killed_ = false;

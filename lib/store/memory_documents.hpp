@@ -1,4 +1,4 @@
-// Documents in memory, for tests that begin hundreds of lives: what they prove is in the controller, not on the disk.
+// For tests only: documents in memory, for those that begin hundreds of lives, where what is proved is not on the disk. Survives nothing. Any thread.
 #pragma once
 
 #include <map>
@@ -6,20 +6,20 @@
 
 #include "lib/store/documents.hpp"
 
-namespace lucid::controller {
+namespace lucid::store {
 
-class MemoryDocuments final : public store::Documents {
+class MemoryDocuments final : public Documents {
  public:
   bool insert(const std::string& c, const std::string& k, const std::string& j) override {
     std::lock_guard lock(mutex_);
-    return all_[c].try_emplace(k, store::Document{k, 1, j}).second;
+    return all_[c].try_emplace(k, Document{k, 1, j}).second;
   }
   std::vector<bool> insert_many(std::span<const Insert> inserts) override {
     std::vector<bool> out;
     for (const Insert& i : inserts) out.push_back(insert(i.collection, i.key, i.json));
     return out;
   }
-  std::optional<store::Document> get(const std::string& c, const std::string& k) override {
+  std::optional<Document> get(const std::string& c, const std::string& k) override {
     std::lock_guard lock(mutex_);
     auto it = all_[c].find(k);
     return it == all_[c].end() ? std::nullopt : std::optional(it->second);
@@ -44,22 +44,21 @@ class MemoryDocuments final : public store::Documents {
     std::lock_guard lock(mutex_);
     return std::erase_if(all_[c], [&](const auto& e) { return inside(e.first, from, to); });
   }
-  std::vector<store::Document> scan(const std::string& c, const store::Scan& scan) override {
+  std::vector<Document> scan(const std::string& c, const Scan& scan) override {
     std::lock_guard lock(mutex_);
-    std::vector<store::Document> out;
-    auto take = [&](const auto& e) {
-      if (out.size() < scan.limit && inside(e.first, scan.from, scan.to)) out.push_back(e.second);
-    };
-    if (scan.order == store::Order::ascending)
-      for (const auto& e : all_[c]) take(e);
+    std::vector<Document> out;
+    auto& all = all_[c];
+    auto begin = all.lower_bound(scan.from), end = scan.to.empty() ? all.end() : all.lower_bound(scan.to);
+    if (scan.order == Order::ascending)
+      for (auto it = begin; it != end && out.size() < scan.limit; ++it) out.push_back(it->second);
     else
-      for (auto it = all_[c].rbegin(); it != all_[c].rend(); ++it) take(*it);
+      while (end != begin && out.size() < scan.limit) out.push_back((--end)->second);
     return out;
   }
   std::uint64_t count(const std::string& c, const std::string& from, const std::string& to) override {
     std::lock_guard lock(mutex_);
     std::uint64_t n = 0;
-    for (const auto& e : all_[c]) n += inside(e.first, from, to) ? 1 : 0;
+    for (const auto& e : all_[c]) n += inside(e.first, from, to) ? 1u : 0u;
     return n;
   }
 
@@ -68,7 +67,7 @@ class MemoryDocuments final : public store::Documents {
     return key >= from && (to.empty() || key < to);
   }
   std::mutex mutex_;
-  std::map<std::string, std::map<std::string, store::Document>> all_;
+  std::map<std::string, std::map<std::string, Document>> all_;
 };
 
-}  // namespace lucid::controller
+}  // namespace lucid::store
