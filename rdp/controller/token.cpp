@@ -23,8 +23,10 @@ std::unexpected<Error> malformed() {
   return std::unexpected(Error(ErrorKind::forbidden, "token_malformed", "the routing token is not one of ours"));
 }
 
-void drop(std::string_view& text, std::string_view prefix) {
-  if (text.starts_with(prefix)) text.remove_prefix(prefix.size());
+bool drop(std::string_view& text, std::string_view prefix) {
+  if (!text.starts_with(prefix)) return false;
+  text.remove_prefix(prefix.size());
+  return true;
 }
 
 }  // namespace
@@ -41,7 +43,7 @@ std::string seal_token(const RoutingToken& token, const crypto::SigningKey& key)
 }
 
 Expected<RoutingToken> open_token(std::string_view text, const crypto::VerifyKey& key) {
-  drop(text, kCookie);
+  if (drop(text, kCookie) && !text.starts_with(kMsts)) return malformed();  // one text for one token, but for what may be lacking in front
   drop(text, kMsts);
   if (!text.starts_with(kVersion)) return malformed();
   text.remove_prefix(kVersion.size());
