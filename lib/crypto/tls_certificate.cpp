@@ -1,6 +1,7 @@
 #include "lib/crypto/tls_certificate.hpp"
 
 #include <array>
+#include <ctime>
 #include <memory>
 
 #include <openssl/bio.h>
@@ -91,6 +92,15 @@ Expected<std::string> certificate_fingerprint(std::string_view pem) {
   if (!certificate || X509_digest(certificate.get(), EVP_sha256(), digest.data(), &size) != 1)
     return std::unexpected(Error(ErrorKind::malformed, "read a TLS certificate: it is not a certificate in PEM form"));
   return to_hex(digest);
+}
+
+Expected<std::int64_t> certificate_expires_wall_ms(std::string_view pem) {
+  Bio in = memory(pem);
+  Certificate certificate(in ? PEM_read_bio_X509(in.get(), nullptr, nullptr, nullptr) : nullptr);
+  std::tm until{};
+  if (!certificate || ASN1_TIME_to_tm(X509_get0_notAfter(certificate.get()), &until) != 1)
+    return std::unexpected(Error(ErrorKind::malformed, "read a TLS certificate: it is not a certificate in PEM form"));
+  return static_cast<std::int64_t>(::timegm(&until)) * 1000;
 }
 
 std::optional<std::string> certificate_problem(std::string_view certificate_pem, std::string_view private_key_pem) {

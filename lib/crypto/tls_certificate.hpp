@@ -25,6 +25,9 @@ TlsCertificate make_self_signed(const std::string& common_name, const std::vecto
 // SHA-256 of the DER form in lower-case hex; Error{malformed} when `pem` holds no certificate.
 Expected<std::string> certificate_fingerprint(std::string_view pem);
 
+// When the (first) certificate in `pem` is no longer valid, in Unix milliseconds; Error{malformed} when there is none or its date is none.
+Expected<std::int64_t> certificate_expires_wall_ms(std::string_view pem);
+
 // Whether the two belong together; the reason when they do not.
 std::optional<std::string> certificate_problem(std::string_view certificate_pem, std::string_view private_key_pem);
 

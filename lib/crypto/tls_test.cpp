@@ -19,6 +19,31 @@ namespace {
 
 constexpr std::int64_t kNow = 1'795'324'000'000;
 
+constexpr const char* kUntil2027 = R"(-----BEGIN CERTIFICATE-----
+MIIBgDCCASWgAwIBAgIUNsOxJBgcsyc9e/ThzAJ1/sUaZOQwCgYIKoZIzj0EAwIw
+FTETMBEGA1UEAwwKbHVjaWQtdGVzdDAeFw0yNjExMjIxMTQwMTRaFw0yNzExMjIx
+MTQwMTRaMBUxEzARBgNVBAMMCmx1Y2lkLXRlc3QwWTATBgcqhkjOPQIBBggqhkjO
+PQMBBwNCAAStAo8bPMjACFTcXne7QuysxOdgrEs36JCnmA/dt5U40ei3m2t/wCPH
+hRq3c16E191g6q3WRtBQ0JvluV2mrw1fo1MwUTAdBgNVHQ4EFgQUMYvpQ7ya1/iS
+tH4J1m7jBL0I31QwHwYDVR0jBBgwFoAUMYvpQ7ya1/iStH4J1m7jBL0I31QwDwYD
+VR0TAQH/BAUwAwEB/zAKBggqhkjOPQQDAgNJADBGAiEAmH4cCAjKJbyyb0ifomxq
+necCwsYU7PR9EpNn8qmv/RwCIQDGUDO2RsuekG8SC/7v7LiswCf+KUDGUuavHaCP
+Taa74A==
+-----END CERTIFICATE-----
+)";
+constexpr const char* kUntil2126 = R"(-----BEGIN CERTIFICATE-----
+MIIBgTCCASegAwIBAgIUBK5B505dnLQPpGfxdjWuWbzY1vIwCgYIKoZIzj0EAwIw
+FTETMBEGA1UEAwwKbHVjaWQtdGVzdDAgFw0yNjExMjIxMTQwMTRaGA8yMTI2MTAy
+OTExNDAxNFowFTETMBEGA1UEAwwKbHVjaWQtdGVzdDBZMBMGByqGSM49AgEGCCqG
+SM49AwEHA0IABAinhXytU9BPjr5dbS/tG8NIV9BhwlWPxle83jDAQg0Yn9NsuGga
+/D+uD8V0n65vInMBur9xbhAQmJucBqSS2WajUzBRMB0GA1UdDgQWBBTAAtkP/LUl
+jQMNsvA4iDSveOELWTAfBgNVHSMEGDAWgBTAAtkP/LUljQMNsvA4iDSveOELWTAP
+BgNVHRMBAf8EBTADAQH/MAoGCCqGSM49BAMCA0gAMEUCIQCm5ocn0I3dKfDRi/UV
+ozlkrRViP7Cfniy45er9hjyqxgIgZk4JcEZOa4+boINq7Gqc95C5pdSE+XW0qRUT
+xoDia7I=
+-----END CERTIFICATE-----
+)";
+
 // A TLS server on one end of a socket pair.
 struct Peer {
   int ends[2] = {-1, -1};
@@ -80,6 +105,23 @@ TEST(Tls, AKeyThatIsNotTheCertificatesIsNamed) {
   EXPECT_EQ(certificate_problem("nonsense", one.private_key_pem), "the certificate is not in PEM form");
   EXPECT_EQ(certificate_problem(one.certificate_pem, ""), "the private key is not in PEM form, or needs a pass phrase");
   EXPECT_FALSE(certificate_fingerprint("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"));
+}
+
+TEST(Tls, TheEndOfACertificateIsReadInBothFormsItsDateMayHave) {
+  TlsCertificate made = make_self_signed("lucid", {}, kNow, 10);
+  EXPECT_EQ(certificate_expires_wall_ms(made.certificate_pem), kNow + 10 * 86'400'000LL);
+  TlsCertificate over = make_self_signed("lucid", {}, kNow - 400 * 86'400'000LL, 30);
+  EXPECT_EQ(certificate_expires_wall_ms(over.certificate_pem), kNow - 370 * 86'400'000LL) << "also when it is over";
+  // Made by `openssl req -x509 -days 365` and `-days 36500`: a date before 2050 is a UTCTime, one after it a GeneralizedTime.
+  EXPECT_EQ(certificate_expires_wall_ms(kUntil2027), 1'826'883'614'000);
+  EXPECT_EQ(certificate_expires_wall_ms(kUntil2126), 4'948'947'614'000);
+  EXPECT_EQ(certificate_expires_wall_ms(std::string(kUntil2126) + kUntil2027), 4'948'947'614'000)
+      << "the first of a chain is the server's own";
+  for (const char* bad : {"", "nonsense", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"}) {
+    auto none = certificate_expires_wall_ms(bad);
+    ASSERT_FALSE(none) << bad;
+    EXPECT_EQ(none.error().kind(), ErrorKind::malformed);
+  }
 }
 
 TEST(Tls, AnOldProtocolGarbageSilenceAndAnEndAreErrors) {

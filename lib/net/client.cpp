@@ -15,7 +15,9 @@
 #include <boost/url/parse.hpp>
 
 #include "lib/base/file_ops.hpp"
+#include "lib/crypto/tls_client.hpp"
 #include "lib/net/socket_io.hpp"
+#include "lib/net/span.hpp"
 #include "lib/net/text.hpp"
 #include "lib/net/trace.hpp"
 
@@ -28,11 +30,19 @@ using std::chrono::steady_clock;
 constexpr std::size_t kMaxIdle = 16;
 constexpr std::size_t kReadSize = 64 << 10;
 constexpr std::uint32_t kMaxResponseHead = 64 << 10;
+constexpr std::size_t kTlsRecord = 16 << 10;
 // Below the idle timeout of our servers, so that the client lets go first.
 constexpr std::chrono::seconds kIdleLife{45};
 
-struct Pooled {
+// TLS says goodbye before its socket closes.
+struct Channel {
   File socket;
+  std::unique_ptr<crypto::TlsSession> tls;  // of https
+};
+using Held = std::unique_ptr<Channel>;
+
+struct Pooled {
+  Held connection;
   steady_clock::time_point since;
 };
 
@@ -46,6 +56,7 @@ struct Client::State {
   explicit State(ClientConfig c) : config(std::move(c)) {}
   ClientConfig config;
   std::string host, port, authority, prefix;
+  std::shared_ptr<const crypto::TlsTrust> trust;  // of https
   std::mutex mutex;
   std::vector<Pooled> idle;  // the most recently used last
 
@@ -53,18 +64,32 @@ struct Client::State {
     return Error(ErrorKind::unavailable, "unreachable", fmt::format("{} cannot be reached: {}", what(call), why));
   }
   Error timeout(const Call& call) const { return Error(ErrorKind::unavailable, "timeout", what(call) + " was not answered in time"); }
+  Error lost(const Call& call, const char* why) const {
+    return Error(ErrorKind::unavailable, "connection_lost", fmt::format("{} was cut off: {}", what(call), why));
+  }
   Error lost(const Call& call, int error) const {
-    return Error(ErrorKind::unavailable, "connection_lost",
-                 fmt::format("{} was cut off: {}", what(call), error != 0 ? std::strerror(error) : "the server closed the connection"));
+    return lost(call, error != 0 ? std::strerror(error) : "the server closed the connection");
+  }
+  Error tls_failed(const Call& call, const char* why) const {
+    return Error(ErrorKind::unavailable, "tls_failed", fmt::format("{} cannot be reached over TLS: {}", what(call), why));
+  }
+  // One step of TLS; its errors say of which call.
+  template <class Step>
+  crypto::TlsStep tls_step(const Call& call, Step step) const {
+    try {
+      return step();
+    } catch (const Error& e) { throw tls_failed(call, e.what()); }
   }
   std::string what(const Call& call) const {
     std::string_view path = call.target;
     return fmt::format("{} {}{}", name(call.method), config.base_url, path.substr(0, path.find('?')));
   }
 
-  File connect(const Call& call, Deadline deadline);
-  File take_idle();
-  void give_back(File socket);
+  Held connect(const Call& call, Deadline deadline);
+  File connect_socket(const Call& call, Deadline deadline);
+  void start_tls(Channel& connection, const Call& call, Deadline deadline);
+  Held take_idle();
+  void give_back(Held connection);
   std::string head_of(const Call& call);
 };
 
@@ -73,8 +98,8 @@ namespace {
 // One attempt at a call on one connection.
 class Attempt {
  public:
-  Attempt(Client::State& state, const Call& call, const File& socket, Deadline deadline)
-      : state_(state), call_(call), fd_(socket.fd()), deadline_(deadline) {}
+  Attempt(Client::State& state, const Call& call, const Channel& connection, Deadline deadline)
+      : state_(state), call_(call), fd_(connection.socket.fd()), tls_(connection.tls.get()), deadline_(deadline) {}
 
   Response run(std::string_view head) {
     send(head);
@@ -85,12 +110,16 @@ class Attempt {
 
  private:
   void send(std::string_view head);
+  void send_tls(std::string_view head);
   Response receive_answer();
   void fill();
+  std::size_t receive(std::span<std::uint8_t> out);
+  std::size_t receive_tls(std::span<std::uint8_t> out);
 
   Client::State& state_;
   const Call& call_;
   int fd_;
+  crypto::TlsSession* tls_;
   Deadline deadline_;
   bool answer_began_ = false;
   bool all_sent_ = false;
@@ -101,6 +130,7 @@ class Attempt {
 };
 
 void Attempt::send(std::string_view head) {
+  if (tls_ != nullptr) return send_tls(head);
   ByteView body = call_.body;
   while (!head.empty() || !body.empty()) {
     iovec pieces[2] = {{const_cast<char*>(head.data()), head.size()}, {const_cast<std::uint8_t*>(body.data()), body.size()}};
@@ -119,6 +149,26 @@ void Attempt::send(std::string_view head) {
   all_sent_ = true;
 }
 
+void Attempt::send_tls(std::string_view head) {
+  using Kind = crypto::TlsStep::Kind;
+  // A small body goes in the record of its head.
+  Bytes first(head.begin(), head.end());
+  std::size_t with_head = std::min(call_.body.size(), kTlsRecord - std::min(kTlsRecord, first.size()));
+  first.insert(first.end(), call_.body.begin(), call_.body.begin() + static_cast<std::ptrdiff_t>(with_head));
+  for (ByteView piece : {ByteView(first), call_.body.subspan(with_head)})
+    while (!piece.empty()) {
+      crypto::TlsStep sent = state_.tls_step(call_, [&] { return tls_->write(piece); });
+      piece = piece.subspan(sent.bytes);
+      if (sent.kind == Kind::done) continue;
+      if (sent.kind == Kind::ended || sent.kind == Kind::cut) return;
+      // As without TLS: the server's answer may come while we send. What there is to read may also be TLS's own.
+      if (wait_for(fd_, static_cast<short>((sent.kind == Kind::want_write ? POLLOUT : 0) | POLLIN), deadline_) == 0)
+        throw state_.timeout(call_);
+      if (state_.tls_step(call_, [&] { return tls_->peek(); }).kind != Kind::want_read) return;
+    }
+  all_sent_ = true;
+}
+
 void Attempt::fill() {
   if (begin_ > 0) {
     buffer_.erase(buffer_.begin(), buffer_.begin() + static_cast<std::ptrdiff_t>(begin_));
@@ -126,12 +176,36 @@ void Attempt::fill() {
   }
   std::size_t kept = buffer_.size();
   buffer_.resize(kept + kReadSize);
-  IoResult got = net::receive(fd_, std::span(buffer_).subspan(kept), deadline_);
-  buffer_.resize(kept + got.bytes);
+  std::span<std::uint8_t> free = std::span(buffer_).subspan(kept);
+  std::size_t got = tls_ != nullptr ? receive_tls(free) : receive(free);
+  buffer_.resize(kept + got);
+  at_end_ = got == 0;
+  answer_began_ |= got > 0;
+}
+
+// Both answer 0 at the end of the stream.
+std::size_t Attempt::receive(std::span<std::uint8_t> out) {
+  IoResult got = net::receive(fd_, out, deadline_);
   if (got.state == Io::timeout) throw state_.timeout(call_);
   if (got.state == Io::closed && got.error != 0) throw state_.lost(call_, got.error);
-  at_end_ = got.state == Io::closed;
-  answer_began_ |= got.bytes > 0;
+  return got.bytes;
+}
+
+std::size_t Attempt::receive_tls(std::span<std::uint8_t> out) {
+  using Kind = crypto::TlsStep::Kind;
+  while (true) {
+    crypto::TlsStep got = state_.tls_step(call_, [&] { return tls_->read(out); });
+    switch (got.kind) {
+      case Kind::done: return got.bytes;
+      case Kind::ended: return 0;
+      case Kind::cut:
+        if (got.error != 0) throw state_.lost(call_, got.error);
+        throw state_.lost(call_, "the connection ended before TLS did");
+      case Kind::want_read:
+      case Kind::want_write:
+        if (wait_for(fd_, got.kind == Kind::want_read ? POLLIN : POLLOUT, deadline_) == 0) throw state_.timeout(call_);
+    }
+  }
 }
 
 Response Attempt::receive_answer() {
@@ -170,7 +244,7 @@ Response Attempt::receive_answer() {
                    fmt::format("{} was answered with more than {} bytes", state_.what(call_), state_.config.max_response));
     };
     if (!to_sink && call_.method != Method::head) {
-      if (length > state_.config.max_response) throw too_large();
+      if (length > state_.config.max_response && !call_.cut_body) throw too_large();
       response.body.reserve(std::min<std::uint64_t>(length, 1 << 20));
     }
     parser.eager(true);
@@ -198,6 +272,11 @@ Response Attempt::receive_answer() {
       if (to_sink) {
         if (!got.empty()) call_.sink(got);
       } else {
+        if (call_.cut_body && response.body.size() + got.size() > *call_.cut_body) {
+          got = got.first(*call_.cut_body - response.body.size());
+          response.body.insert(response.body.end(), got.begin(), got.end());
+          return response;
+        }
         if (response.body.size() + got.size() > state_.config.max_response) throw too_large();
         response.body.insert(response.body.end(), got.begin(), got.end());
       }
@@ -210,7 +289,27 @@ Response Attempt::receive_answer() {
 
 }  // namespace
 
-File Client::State::connect(const Call& call, Deadline deadline) {
+Held Client::State::connect(const Call& call, Deadline deadline) {
+  auto connection = std::make_unique<Channel>();
+  connection->socket = connect_socket(call, deadline);
+  if (trust) start_tls(*connection, call, deadline);
+  return connection;
+}
+
+void Client::State::start_tls(Channel& connection, const Call& call, Deadline deadline) {
+  using Kind = crypto::TlsStep::Kind;
+  connection.tls = std::make_unique<crypto::TlsSession>(*trust, connection.socket.fd(), host);
+  while (true) {
+    crypto::TlsStep step = tls_step(call, [&] { return connection.tls->handshake(); });
+    if (step.kind == Kind::done) return;
+    if (step.kind == Kind::ended || step.kind == Kind::cut)
+      throw tls_failed(call, step.error != 0 ? std::strerror(step.error) : "the server closed the connection during the handshake");
+    if (wait_for(connection.socket.fd(), step.kind == Kind::want_read ? POLLIN : POLLOUT, deadline) == 0)
+      throw tls_failed(call, "the handshake was not over in time");
+  }
+}
+
+File Client::State::connect_socket(const Call& call, Deadline deadline) {
   deadline = std::min(deadline, steady_clock::now() + config.connect_timeout);
   addrinfo hints{};
   hints.ai_family = AF_UNSPEC;
@@ -248,7 +347,7 @@ File Client::State::connect(const Call& call, Deadline deadline) {
   throw unreachable(call, std::strerror(error));
 }
 
-File Client::State::take_idle() {
+Held Client::State::take_idle() {
   std::lock_guard lock(mutex);
   auto now = steady_clock::now();
   while (!idle.empty()) {
@@ -259,16 +358,20 @@ File Client::State::take_idle() {
       idle.clear();
       break;
     }
-    // Readable while nothing was asked: closed, or out of step.
-    pollfd entry{pooled.socket.fd(), POLLIN, 0};
-    if (::poll(&entry, 1, 0) == 0) return std::move(pooled.socket);
+    // Readable while nothing was asked: closed, or out of step. TLS may have had something to say to itself.
+    Channel& connection = *pooled.connection;
+    pollfd entry{connection.socket.fd(), POLLIN, 0};
+    if (::poll(&entry, 1, 0) == 0) return std::move(pooled.connection);
+    try {
+      if (connection.tls && connection.tls->peek().kind == crypto::TlsStep::Kind::want_read) return std::move(pooled.connection);
+    } catch (const Error&) {}  // it goes as one that was closed
   }
   return {};
 }
 
-void Client::State::give_back(File socket) {
+void Client::State::give_back(Held connection) {
   std::lock_guard lock(mutex);
-  if (idle.size() < kMaxIdle) idle.push_back({std::move(socket), steady_clock::now()});
+  if (idle.size() < kMaxIdle) idle.push_back({std::move(connection), steady_clock::now()});
 }
 
 std::string Client::State::head_of(const Call& call) {
@@ -302,34 +405,40 @@ Client::Client(ClientConfig config) : state_(std::make_unique<State>(std::move(c
   std::string& url = state_->config.base_url;
   while (!url.empty() && url.back() == '/') url.pop_back();
   auto parsed = boost::urls::parse_uri(url);
-  if (!parsed || parsed->scheme() != "http" || parsed->host_address().empty() || parsed->has_query() || parsed->has_fragment() ||
-      parsed->has_userinfo())
-    throw Error(ErrorKind::invalid, "bad_url", fmt::format("'{}' is not a usable URL: expected http://host:port", url));
+  if (!parsed || (parsed->scheme() != "http" && parsed->scheme() != "https") || parsed->host_address().empty() || parsed->has_query() ||
+      parsed->has_fragment() || parsed->has_userinfo())
+    throw Error(ErrorKind::invalid, "bad_url",
+                fmt::format("'{}' is not a usable URL: expected http://host:port or https://host:port", url));
   state_->host = parsed->host_address();
-  state_->port = parsed->has_port() && !parsed->port().empty() ? std::string(parsed->port()) : "80";
+  state_->port = parsed->has_port() && !parsed->port().empty() ? std::string(parsed->port()) : parsed->scheme() == "https" ? "443" : "80";
   state_->authority = std::string(parsed->encoded_host_and_port().data(), parsed->encoded_host_and_port().size());
+  if (parsed->scheme() == "https") state_->trust = crypto::TlsTrust::load(state_->config.ca_file);
   state_->prefix = std::string(parsed->encoded_path().data(), parsed->encoded_path().size());
 }
 
 Client::~Client() = default;
 
 Response Client::send(const Call& call) {
+  return traced_call({call.method, call.target, state_->config.base_url, state_->host, state_->port}, [&] { return exchange(call); });
+}
+
+Response Client::exchange(const Call& call) {
   Deadline deadline = steady_clock::now() + call.timeout.value_or(state_->config.timeout);
   std::string head = state_->head_of(call);
-  File socket = state_->take_idle();
-  bool reused = static_cast<bool>(socket);
+  Held connection = state_->take_idle();
+  bool reused = connection != nullptr;
   while (true) {
-    if (!socket) socket = state_->connect(call, deadline);
-    Attempt attempt(*state_, call, socket, deadline);
+    if (!connection) connection = state_->connect(call, deadline);
+    Attempt attempt(*state_, call, *connection, deadline);
     try {
       Response response = attempt.run(head);
-      if (attempt.reusable()) state_->give_back(std::move(socket));
+      if (attempt.reusable()) state_->give_back(std::move(connection));
       return response;
     } catch (const Error& e) {
       // The server may have closed a kept-alive connection just as we used it.
       if (!reused || attempt.answer_began() || e.code() != "connection_lost") throw;
       reused = false;
-      socket = {};
+      connection = nullptr;
     }
   }
 }

@@ -1,6 +1,7 @@
 // HTTP/1.1 client for service-to-service calls and the CLI: blocking, thread-safe, pools kept-alive connections per
 // host, a deadline on the whole call. A kept-alive connection found dead before any byte of the answer arrived is retried once on a new one
-// (all our changing calls are idempotent). Connection refused, resets and timeouts are Error{unavailable}.
+// (all our changing calls are idempotent). Connection refused, resets and timeouts are Error{unavailable}. https: TLS 1.2 or later with a verified
+// certificate (lib/crypto/tls_client.hpp); what is wrong with it is Error{unavailable, "tls_failed"}.
 #pragma once
 
 #include <chrono>
@@ -13,11 +14,12 @@
 namespace lucid::net {
 
 struct ClientConfig {
-  std::string base_url;                 // "http://127.0.0.1:8083"
+  std::string base_url;                 // "http://127.0.0.1:8083", "https://…"
   std::function<std::string()> bearer;  // asked for every call; empty: no Authorization
   std::chrono::milliseconds connect_timeout{1'000};
   std::chrono::milliseconds timeout{10'000};  // whole call, unless the call says otherwise
   std::size_t max_response = 64 << 20;        // bytes buffered
+  std::string ca_file = {};                   // https: PEM file of whom to trust; empty: the system's trust store
 };
 
 struct Call {
@@ -29,6 +31,8 @@ struct Call {
   std::optional<std::chrono::milliseconds> timeout;
   // When set, receives the body of a 2xx answer piece by piece and Response::body stays empty.
   std::function<void(ByteView)> sink;
+  // When set, a body is cut after so many bytes instead of refused, and the connection is not kept: for answers of strangers.
+  std::optional<std::size_t> cut_body = {};
 };
 
 class Client {
@@ -47,6 +51,7 @@ class Client {
   struct State;  // internal to client.cpp
 
  private:
+  Response exchange(const Call& call);  // send() without its span
   std::unique_ptr<State> state_;
 };
 

@@ -15,48 +15,6 @@ using testing::HasSubstr;
 
 namespace {
 
-// A server that says exactly what it is told to, connection by connection.
-class ScriptedServer {
- public:
-  using Script = std::function<void(int fd)>;
-  explicit ScriptedServer(std::vector<Script> scripts) : listener_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    socklen_t size = sizeof address;
-    EXPECT_EQ(::bind(listener_.fd(), reinterpret_cast<sockaddr*>(&address), size), 0);
-    EXPECT_EQ(::listen(listener_.fd(), 16), 0);
-    ::getsockname(listener_.fd(), reinterpret_cast<sockaddr*>(&address), &size);
-    port_ = ntohs(address.sin_port);
-    thread_ = std::thread([this, scripts = std::move(scripts)] {
-      for (const Script& script : scripts) {
-        File peer(::accept(listener_.fd(), nullptr, nullptr));
-        script(peer.fd());
-      }
-    });
-  }
-  ~ScriptedServer() { thread_.join(); }
-  std::string url() const { return "http://127.0.0.1:" + std::to_string(port_); }
-
- private:
-  File listener_;
-  std::uint16_t port_ = 0;
-  std::thread thread_;
-};
-
-// Reads one request head, then says `answer`.
-void answer_once(int fd, std::string_view answer, std::string* request = nullptr) {
-  std::string got;
-  std::uint8_t byte[1];
-  while (!got.ends_with("\r\n\r\n")) {
-    IoResult r = receive(fd, byte, std::chrono::steady_clock::now() + 5s);
-    if (r.state != Io::ok) return;
-    got.push_back(static_cast<char>(byte[0]));
-  }
-  if (request != nullptr) *request = got;
-  ::send(fd, answer.data(), answer.size(), MSG_NOSIGNAL);
-}
-
 Error failure(Client& client, const Call& call) {
   try {
     client.expect(call);
@@ -142,6 +100,19 @@ TEST(Client, BoundsWhatItBuffers) {
   EXPECT_EQ(failure(client, get("/2")).code(), "answer_too_large");
 }
 
+TEST(Client, CutsTheBodyOfAnAnswerWhereItIsTold) {
+  ScriptedServer server(
+      {[](int fd) { answer_once(fd, "HTTP/1.1 410 Gone\r\nContent-Length: 2000000000\r\n\r\n" + std::string(1000, 'a')); },
+       [](int fd) { answer_once(fd, "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nabcd"); }});
+  Client client({.base_url = server.url(), .bearer = {}, .max_response = 1500});
+  Call call = get("/1");
+  call.cut_body = 4;
+  Response gone = client.send(call);
+  EXPECT_EQ(gone.status, 410);
+  EXPECT_EQ(as_text(gone.body), "aaaa");
+  EXPECT_EQ(as_text(client.send(call).body), "abcd");
+}
+
 TEST(Client, TakesAnEarlyRefusalWhileStillSending) {
   Router router;
   router.add(Method::put, "/up", [](Request&) { return Response::empty(); }, {.max_body = 100, .auth = Auth::open});
@@ -175,7 +146,7 @@ TEST(Client, RefusesToSendWhatWouldSplitTheRequest) {
   Call call = get("/a");
   call.headers.set("X", "a\nb");
   EXPECT_EQ(failure(client, call).kind(), ErrorKind::internal);
-  EXPECT_THROW(Client({.base_url = "https://x", .bearer = {}}), Error);
+  EXPECT_THROW(Client({.base_url = "ftp://x", .bearer = {}}), Error);
   EXPECT_THROW(Client({.base_url = "nonsense", .bearer = {}}), Error);
 }
 

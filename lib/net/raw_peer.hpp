@@ -2,7 +2,10 @@
 #pragma once
 
 #include <chrono>
+#include <functional>
 #include <string>
+#include <thread>
+#include <vector>
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -61,6 +64,49 @@ class RawPeer {
   File socket_;
   bool ended_ = false;
 };
+
+// A server that says exactly what it is told to, connection by connection.
+class ScriptedServer {
+ public:
+  using Script = std::function<void(int fd)>;
+  explicit ScriptedServer(std::vector<Script> scripts) : listener_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t size = sizeof address;
+    if (::bind(listener_.fd(), reinterpret_cast<sockaddr*>(&address), size) != 0 || ::listen(listener_.fd(), 16) != 0)
+      throw system_error("listen", "loopback", errno);
+    ::getsockname(listener_.fd(), reinterpret_cast<sockaddr*>(&address), &size);
+    port_ = ntohs(address.sin_port);
+    thread_ = std::thread([this, scripts = std::move(scripts)] {
+      for (const Script& script : scripts) {
+        File peer(::accept(listener_.fd(), nullptr, nullptr));
+        script(peer.fd());
+      }
+    });
+  }
+  ~ScriptedServer() { thread_.join(); }
+  std::uint16_t port() const { return port_; }
+  std::string url() const { return "http://127.0.0.1:" + std::to_string(port_); }
+
+ private:
+  File listener_;
+  std::uint16_t port_ = 0;
+  std::thread thread_;
+};
+
+// Reads one request head, then says `answer`.
+inline void answer_once(int fd, std::string_view answer, std::string* request = nullptr) {
+  std::string got;
+  std::uint8_t byte[1];
+  while (!got.ends_with("\r\n\r\n")) {
+    IoResult r = receive(fd, byte, std::chrono::steady_clock::now() + std::chrono::seconds(5));
+    if (r.state != Io::ok) return;
+    got.push_back(static_cast<char>(byte[0]));
+  }
+  if (request != nullptr) *request = got;
+  ::send(fd, answer.data(), answer.size(), MSG_NOSIGNAL);
+}
 
 inline int status_of(const std::string& answer) {
   return answer.size() > 12 && answer.starts_with("HTTP/1.1 ") ? std::stoi(answer.substr(9, 3)) : 0;

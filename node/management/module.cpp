@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <condition_variable>
 
+#include "lib/runtime/exposure.hpp"
 #include "node/management/hosting.hpp"
 #include "node/management/http.hpp"
 #include "node/management/work.hpp"
@@ -92,19 +93,22 @@ class Service final : public runtime::RunningService {
     management_.start();
     runtime::Gauge& open_work = context.metrics.gauge("lucid_nodes_open_work", "Pieces of work nodes are asked for and have not answered");
     runtime::Gauge& batches = context.metrics.gauge("lucid_payouts_open_batches", "Batches of payouts the rail has no final answer for");
+    runtime::Gauge& troubled =
+        context.metrics.gauge("lucid_payouts_troubled_batches", "Batches of payouts that do not go on until somebody looks at them");
+    exposure_.emplace(context.metrics, [this, &open_work, &batches, &troubled] {
+      open_work.set(static_cast<double>(work_.totals().open));
+      auto t = runs_->totals();
+      batches.set(static_cast<double>(t.batches));
+      troubled.set(static_cast<double>(t.problems));
+    });
     net::Router router = routes(management_);
     payout_runs::add_routes(router, *runs_);
     server_ = runtime::serve_http(context, {.service = kName,
                                             .router = std::move(router),
-                                            .health = {{"nodes",
-                                                        [this, &open_work]() -> std::optional<std::string> {
-                                                          open_work.set(static_cast<double>(work_.totals().open));
-                                                          return management_.problem();
-                                                        }},
+                                            .health = {{"nodes", [this] { return management_.problem(); }},
                                                        {"payouts",
-                                                        [this, &batches]() -> std::optional<std::string> {
+                                                        [this]() -> std::optional<std::string> {
                                                           auto t = runs_->totals();
-                                                          batches.set(static_cast<double>(t.batches));
                                                           if (t.problems == 0) return std::nullopt;
                                                           return std::to_string(t.problems) +
                                                                  " batches of payouts do not go on; see their problem";
@@ -115,6 +119,7 @@ class Service final : public runtime::RunningService {
   ~Service() override {
     management_.stop();  // long polls answer, so the server ends at once
     server_.reset();
+    exposure_.reset();
     driver_.reset();
     management_.attach(nullptr);
   }
@@ -132,6 +137,7 @@ class Service final : public runtime::RunningService {
   std::unique_ptr<payout_runs::Rail> rail_;
   std::unique_ptr<payout_runs::PayoutRuns> runs_;
   std::unique_ptr<PayoutDriver> driver_;
+  std::optional<runtime::Exposure> exposure_;
   std::unique_ptr<net::Server> server_;  // last: ends first, so no request outlives what it asks
 };
 

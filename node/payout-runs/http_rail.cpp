@@ -92,7 +92,10 @@ HttpRail::Answer HttpRail::call(net::Method method, const std::string& target, c
   net::Response response;
   try {
     response = client_.send(call);
-  } catch (const Error& e) { throw unclear("rail_unreachable", fmt::format("did not answer ({})", e.code())); }
+  } catch (const Error& e) {
+    // What is wrong with a certificate is for an operator to mend.
+    throw unclear("rail_unreachable", fmt::format("did not answer ({})", e.code() == "tls_failed" ? e.what() : e.code()));
+  }
   auto signature = from_base64url(response.headers.get(kSignatureHeader).value_or(""));
   if (!signature ||
       !credentials_.service_key.verify(as_bytes(signed_answer(net::name(method), target, key, response.status, response.body)), *signature))

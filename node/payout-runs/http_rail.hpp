@@ -40,7 +40,7 @@ std::string signed_answer(std::string_view method, std::string_view target, std:
 class HttpRail final : public Rail {
  public:
   struct Config {
-    std::string url;  // "http://127.0.0.1:9400"
+    std::string url;  // "https://payments.example" (the certificate is checked against the system's trust store) or "http://127.0.0.1:9400"
     std::chrono::milliseconds timeout{10'000};
     std::size_t max_answer = 1 << 20;
   };

@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 
 #include "lib/net/server.hpp"
+#include "lib/net/tls_fixture.hpp"
 #include "node/payout-runs/http_rail.hpp"
 #include "node/payout-runs/test_support.hpp"
 
@@ -76,6 +77,7 @@ class PaymentService {
   Credentials credentials() {
     return {.account = "lucid", .signing_key = *crypto::SigningKey::parse(theirs_.text()), .service_key = ours_.verify_key()};
   }
+  std::uint16_t port() const { return server_->port(); }
   HttpRail::Config config(std::chrono::milliseconds timeout = std::chrono::milliseconds(5'000)) {
     return {.url = "http://127.0.0.1:" + std::to_string(server_->port()), .timeout = timeout, .max_answer = 64 << 10};
   }
@@ -427,6 +429,25 @@ TEST_F(HttpRailRuns, AServiceThatIsAwayIsAskedEverMoreSeldomAndThePayoutsWait) {
   rail_ = std::make_unique<HttpRail>(service_.config(), service_.credentials());
   restart();
   ends_well();
+}
+
+TEST_F(HttpRailRuns, PaysOverTlsAndSendsNothingToAServerThatIsAnother) {
+  crypto::TestAuthority authority("the test's authority");
+  TempDir directory;
+  net::TlsFront tls({authority.issue("DNS:localhost"), authority.issue("DNS:other.example")}, service_.port());
+  ASSERT_EQ(::setenv("SSL_CERT_FILE", net::ca_file(directory, authority.certificate_pem()).c_str(), 1), 0);
+  begin();
+  rail_ = std::make_unique<HttpRail>(HttpRail::Config{.url = tls.url("localhost", 1)}, service_.credentials());
+  restart();
+  look();
+  EXPECT_NE(runs_->problem(batch_).find("hostname mismatch"), std::string::npos) << runs_->problem(batch_);
+  EXPECT_EQ(service_.submit_calls, 0);
+  rail_ = std::make_unique<HttpRail>(HttpRail::Config{.url = tls.url()}, service_.credentials());
+  restart();
+  ends_well();
+  EXPECT_EQ(service_.submit_calls, 1);
+  EXPECT_EQ(tls.line(), "TLSv1.3 http/1.1 localhost");
+  ::unsetenv("SSL_CERT_FILE");
 }
 
 TEST_F(HttpRailRuns, CredentialsComeFromAPrivateFileAndNeverShow) {
