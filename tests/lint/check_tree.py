@@ -9,7 +9,7 @@ import subprocess
 import sys
 
 # Bottom to top: a folder may include itself and what stands before it. Services never include one another.
-LAYERS = ["lib/base", "lib/crypto", "lib/net", "lib/runtime", "lib/store", "lib/desktop", "lib/evidence", "lib/recording",
+LAYERS = ["lib/base", "lib/crypto", "lib/net", "lib/runtime", "lib/store", "lib/webhooks", "lib/desktop", "lib/evidence", "lib/recording",
           "lib/contracts", "sessions", "rdp", "node", "app"]
 HEAVY = {"boost/beast": "lib/net", "boost/asio": "lib/net", "xcb/": "lib/desktop", "xkbcommon": "lib/desktop", "sqlite3.h": "lib/store",
          "openssl/": "lib/crypto", "sodium.h": "lib/crypto", "blake3.h": "lib/crypto", "prometheus/": "lib/runtime",
