@@ -6,7 +6,6 @@
 
 #include "lib/net/response_head.hpp"
 #include "lib/net/socket_io.hpp"
-#include "lib/net/trace.hpp"
 
 namespace lucid::net {
 namespace {
@@ -192,6 +191,7 @@ Task<bool> Connection::serve_one() {
   std::optional<Response> refusal;
   if (head == Head::ready) {
     refusal = read_request_head(*parser_, server_->router, x_);
+    if (server_->config.spans) begin_span();
     body_.emplace(*parser_, in_, x_.route != nullptr ? x_.route->options.max_body : 0);
     if (refusal)
       response = std::move(*refusal);
@@ -267,7 +267,7 @@ bool Connection::authenticated(Response& refusal) {
 }
 
 void Connection::handle(Response& response, bool authenticate) {
-  TraceScope scope({x_.request.request_id, x_.request.traceparent});
+  TraceScope scope(trace());
   if (authenticate && !authenticated(response)) return;
   std::shared_ptr<PulledBody> pulled;
   if (x_.route->options.body == BodyMode::stream) x_.request.stream = pulled = std::make_shared<PulledBody>(*this);
@@ -288,10 +288,14 @@ Task<void> Connection::answer(Response& response) {
   // Whoever may not send this body is told before it is received.
   if (authenticate && x_.has_body) {
     bool admitted = false;
-    if (inline_run)
+    auto admit = [&] {
+      TraceScope scope(trace());
       admitted = authenticated(response);
+    };
+    if (inline_run)
+      admit();
     else
-      co_await on_worker([&] { admitted = authenticated(response); });
+      co_await on_worker(admit);
     if (!admitted) co_return;
     authenticate = false;
   }
@@ -406,7 +410,7 @@ Task<bool> Connection::send_stream(Response& response) {
     std::size_t n = 0;
     bool broken = false;
     co_await on_worker([&] {
-      TraceScope scope({x_.request.request_id, x_.request.traceparent});
+      TraceScope scope(trace());
       try {
         n = response.stream(piece);
       } catch (const std::exception& e) {
@@ -451,7 +455,30 @@ Task<void> Connection::linger() {
   }
 }
 
+Trace Connection::trace() const { return {x_.request.request_id, x_.request.traceparent, x_.span ? server_->config.spans : nullptr}; }
+
+void Connection::begin_span() {
+  if (x_.route != nullptr && !x_.route->options.traced) return;
+  x_.span = begin_server_span(*server_->config.spans, x_.request.traceparent);
+}
+
+void Connection::end_span(int status) {
+  Span& span = x_.span->span;
+  span.method = x_.other_method ? "_OTHER" : name(x_.request.method);
+  if (x_.route != nullptr) span.route = x_.route->pattern;
+  span.scheme = "http";
+  span.path = x_.request.path.substr(0, kMaxSpanPath);
+  span.status = status;
+  // The text of an exception may hold anything, so it is not for a span.
+  if (status >= 500)
+    span.error = std::to_string(status);
+  else if (!x_.error.empty())
+    span.error = "broken_answer";
+  x_.span->end(*server_->config.spans);
+}
+
 void Connection::record(int status) {
+  if (x_.span) end_span(status);
   if (!server_->observe) return;
   double took = std::chrono::duration<double>(steady_clock::now() - x_.started).count();
   server_->observe({.route = x_.route != nullptr ? std::string_view(x_.route->pattern) : std::string_view("unmatched"),
@@ -463,7 +490,9 @@ void Connection::record(int status) {
                     .request_id = x_.request.request_id,
                     .remote = x_.request.remote,
                     .principal = x_.request.principal,
-                    .error = x_.error});
+                    .error = x_.error,
+                    .traceparent = x_.request.traceparent,
+                    .other_method = x_.other_method});
 }
 
 }  // namespace lucid::net

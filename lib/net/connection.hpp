@@ -13,6 +13,7 @@
 #include "lib/net/body_decoder.hpp"
 #include "lib/net/request_head.hpp"
 #include "lib/net/server_state.hpp"
+#include "lib/net/trace.hpp"
 
 namespace lucid::net {
 
@@ -43,6 +44,9 @@ class Connection : public std::enable_shared_from_this<Connection> {
   bool authenticated(Response& refusal);
   void handle(Response& response, bool authenticate);
   void record(int status);
+  void begin_span();
+  void end_span(int status);
+  Trace trace() const;
   bool keeps_alive(bool body_consumed) const;
 
   void set_deadline(std::chrono::steady_clock::duration in);

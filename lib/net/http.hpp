@@ -52,7 +52,7 @@ struct Request {
   Bytes body;                          // whole body, at most the route's max_body (empty when streamed)
   std::shared_ptr<BodyReader> stream;  // set on routes with BodyMode::stream
   std::string request_id;              // X-Request-ID if well-formed, else a new UUIDv7
-  std::string traceparent;             // W3C, passed on to further calls
+  std::string traceparent;             // W3C, as further calls carry it: where spans are made its parent is this request
   std::string remote;                  // client address
   std::string principal;               // who the authenticator said it is ("admin", "service:recorder")
 
@@ -95,6 +95,7 @@ struct RouteOptions {
   BodyMode body = BodyMode::buffer;
   Run run = Run::worker;
   Auth auth = Auth::required;
+  bool traced = true;  // whether requests leave a span, where spans are made
 };
 
 // Patterns: "/api/v1/sessions/{id}/chunks/{seq}". Literal segments win over parameters. Built before the server starts.

@@ -83,6 +83,7 @@ std::optional<Response> read_request_head(const RequestParser& parser, const Rou
 
   std::optional<Method> method = method_of(head.method());
   request.method = method.value_or(Method::get);
+  x.other_method = !method;
   Router::Match match = router.match(request.method, request.path);
   if (!method && match.route != nullptr) {
     // Some other method: find out which ones this path has by asking for each.

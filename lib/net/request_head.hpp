@@ -10,6 +10,7 @@
 #include "lib/base/random.hpp"
 #include "lib/net/body_decoder.hpp"
 #include "lib/net/http.hpp"
+#include "lib/net/span.hpp"
 
 namespace lucid::net {
 
@@ -26,6 +27,8 @@ struct Exchange {
   std::uint64_t request_bytes = 0, response_bytes = 0;
   std::chrono::steady_clock::time_point started;
   std::string error;  // of an unexpected exception; for the observer
+  bool other_method = true;
+  std::unique_ptr<OpenSpan> span;  // while the request is recorded
 };
 
 // Fills `x` from the parsed head; the Response to refuse with, if any. Framing that could be read two ways also ends keep-alive.

@@ -100,12 +100,28 @@ void Server::start() {
   state_->port = acceptor->local_endpoint().port();
   state_->io = io;
   state_->acceptor = acceptor;
-  shared.workers = std::make_unique<WorkerPool>(shared.config.worker_threads);
-  shared.accepting = true;
+  {
+    std::lock_guard lock(shared.mutex);
+    shared.workers = std::make_unique<WorkerPool>(shared.config.worker_threads);
+    shared.accepting = true;
+  }
   asio::co_spawn(acceptor->get_executor(), accept_all(acceptor, state_->shared, io->context()), asio::detached);
 }
 
 std::uint16_t Server::port() const { return state_->port; }
+
+Server::Stats Server::stats() const {
+  ServerState& shared = *state_->shared;
+  Stats stats;
+  std::lock_guard lock(shared.mutex);
+  stats.connections = shared.connections.size();
+  if (!shared.workers) return stats;
+  WorkerPool::Load load = shared.workers->load();
+  stats.workers = load.threads;
+  stats.busy = load.busy;
+  stats.queued = load.queued;
+  return stats;
+}
 
 void Server::stop(std::chrono::milliseconds grace) {
   if (!state_->io) return;

@@ -12,6 +12,8 @@
 
 namespace lucid::net {
 
+class SpanSink;  // span.hpp
+
 struct ServerConfig {
   std::string host = "127.0.0.1";
   std::uint16_t port = 0;  // 0: any free one
@@ -22,6 +24,7 @@ struct ServerConfig {
   std::chrono::milliseconds body_timeout{30'000};   // for the whole body, plus 1 s per MiB
   std::chrono::milliseconds write_timeout{30'000};  // per write
   std::chrono::milliseconds idle_timeout{60'000};
+  std::shared_ptr<SpanSink> spans;  // null: no spans
 };
 
 // Answers the principal, or nullopt to refuse with 401. Called for every route with Auth::required.
@@ -36,6 +39,8 @@ struct RequestRecord {
   std::uint64_t request_bytes, response_bytes;
   std::string_view request_id, remote, principal;
   std::string_view error;  // text of an exception that is not an Error: for the log, never for the client
+  std::string_view traceparent;
+  bool other_method = false;  // none of Method's (or the head could not be read); `method` says nothing then
 };
 using Observer = std::function<void(const RequestRecord&)>;
 
@@ -46,6 +51,12 @@ class Server {
   // Binds and listens; throws Error{unavailable, "address_in_use"} naming host and port.
   void start();
   std::uint16_t port() const;
+  // What goes on right now; zeros before start() and after stop(). Any thread.
+  struct Stats {
+    std::size_t connections = 0;                    // open
+    std::size_t workers = 0, busy = 0, queued = 0;  // threads, those that run something, work that waits for one
+  };
+  Stats stats() const;
   // Stops accepting, lets requests in flight finish up to `grace`, then closes. Blocks.
   void stop(std::chrono::milliseconds grace);
 

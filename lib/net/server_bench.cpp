@@ -1,8 +1,10 @@
-// The cost of one request: inline and on a worker, over one kept connection; and of a chunk-sized body up and down.
+// The cost of one request: inline and on a worker, with and without a span, over one kept connection; and of a chunk-sized body up and
+// down.
 #include <benchmark/benchmark.h>
 
 #include "lib/net/client.hpp"
 #include "lib/net/server.hpp"
+#include "lib/net/span.hpp"
 
 using namespace lucid;
 using namespace lucid::net;
@@ -18,8 +20,15 @@ Router routes() {
   return router;
 }
 
+class NowhereSink final : public SpanSink {
+ public:
+  bool samples(const TraceId&) const noexcept override { return true; }
+  void add(Span span) noexcept override { benchmark::DoNotOptimize(span.end_ns); }
+};
+
 struct Running {
-  Server server{{}, routes(), {}, {}};
+  explicit Running(std::shared_ptr<SpanSink> spans = nullptr) : server({.spans = std::move(spans)}, routes(), {}, {}) {}
+  Server server;
   Client client{{.base_url = start(), .bearer = {}}};
   std::string start() {
     server.start();
@@ -27,8 +36,8 @@ struct Running {
   }
 };
 
-void get(benchmark::State& state, const char* target) {
-  Running running;
+void get(benchmark::State& state, const char* target, std::shared_ptr<SpanSink> spans = nullptr) {
+  Running running(std::move(spans));
   Call call;
   call.target = target;
   for (auto _ : state) benchmark::DoNotOptimize(running.client.send(call).status);
@@ -36,7 +45,9 @@ void get(benchmark::State& state, const char* target) {
 }
 void inline_get(benchmark::State& state) { get(state, "/inline"); }
 void worker_get(benchmark::State& state) { get(state, "/worker"); }
+void inline_get_traced(benchmark::State& state) { get(state, "/inline", std::make_shared<NowhereSink>()); }
 BENCHMARK(inline_get)->UseRealTime();
+BENCHMARK(inline_get_traced)->UseRealTime();
 BENCHMARK(worker_get)->UseRealTime();
 
 void echo_body(benchmark::State& state) {

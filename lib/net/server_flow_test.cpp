@@ -176,6 +176,42 @@ TEST_F(ServerTest, ManyClientsOverKeptConnections) {
   EXPECT_EQ(handled_, 800);
 }
 
+TEST_F(ServerTest, TellsHowBusyItIs) {
+  std::promise<void> release;
+  std::shared_future<void> released = release.get_future().share();
+  std::atomic<int> began = 0;
+  Router router;
+  router.add(
+      Method::get, "/held",
+      [&](Request&) {
+        ++began;
+        began.notify_all();
+        released.wait();
+        return Response::empty();
+      },
+      kOpen);
+  ServerConfig config = short_deadlines();
+  config.worker_threads = 2;
+  start(std::move(router), config);
+  EXPECT_EQ(server_->stats().workers, 2u);
+  EXPECT_EQ(server_->stats().busy, 0u);
+  std::vector<std::thread> clients;
+  for (int i = 0; i < 3; ++i) clients.emplace_back([this] { EXPECT_THAT(get("/held"), HasSubstr("204")); });
+  for (int now = began; now < 2; now = began) began.wait(now);
+  // The third has been read and waits: told by the server itself, a moment later.
+  auto deadline = std::chrono::steady_clock::now() + 5s;
+  while (server_->stats().queued == 0 && std::chrono::steady_clock::now() < deadline) std::this_thread::yield();
+  Server::Stats stats = server_->stats();
+  EXPECT_EQ(stats.connections, 3u);
+  EXPECT_EQ(stats.busy, 2u);
+  EXPECT_EQ(stats.queued, 1u);
+  release.set_value();
+  for (std::thread& client : clients) client.join();
+  server_->stop(100ms);
+  stats = server_->stats();
+  EXPECT_EQ(stats.connections + stats.workers + stats.busy + stats.queued, 0u);
+}
+
 TEST_F(ServerTest, StopFinishesWhatIsInFlightAndEndsIdleConnectionsAtOnce) {
   std::promise<void> entered, release;
   Router router = usual();

@@ -36,4 +36,8 @@ bool is_traceparent(std::string_view text) {
   return is_id_of(text.substr(3, 32)) && is_id_of(text.substr(36, 16)) && (flags == "00" || is_id_of(flags));
 }
 
+std::string_view trace_id_of(std::string_view traceparent) {
+  return is_traceparent(traceparent) ? traceparent.substr(3, 32) : std::string_view();
+}
+
 }  // namespace lucid::net

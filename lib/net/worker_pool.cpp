@@ -13,6 +13,13 @@ WorkerPool::WorkerPool(int threads) {
   pthread_sigmask(SIG_SETMASK, &all, &before);
   for (int i = 0; i < std::max(1, threads); ++i) threads_.emplace_back([this] { run(); });
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  std::lock_guard lock(mutex_);
+  size_ = threads_.size();
+}
+
+WorkerPool::Load WorkerPool::load() const {
+  std::lock_guard lock(mutex_);
+  return {size_, busy_, queue_.size()};
 }
 
 void WorkerPool::post(std::move_only_function<void()> work) {
@@ -31,6 +38,8 @@ void WorkerPool::stop() {
   more_.notify_all();
   for (std::thread& thread : threads_) thread.join();
   threads_.clear();
+  std::lock_guard lock(mutex_);
+  size_ = 0;
 }
 
 void WorkerPool::run() {
@@ -40,10 +49,12 @@ void WorkerPool::run() {
     if (queue_.empty()) return;
     std::move_only_function<void()> work = std::move(queue_.front());
     queue_.pop_front();
+    ++busy_;
     lock.unlock();
     work();
     work = nullptr;
     lock.lock();
+    --busy_;
   }
 }
 

@@ -15,14 +15,19 @@ class WorkerPool {
   explicit WorkerPool(int threads);
   ~WorkerPool() { stop(); }
   void post(std::move_only_function<void()> work);  // any thread; `work` must not throw
-  void stop();                                      // finishes what was posted, then joins; not from a worker
+  struct Load {
+    std::size_t threads, busy, queued;
+  };
+  Load load() const;  // any thread
+  void stop();        // finishes what was posted, then joins; not from a worker
 
  private:
   void run();
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   std::condition_variable more_;
   std::deque<std::move_only_function<void()>> queue_;
   bool stopping_ = false;
+  std::size_t size_ = 0, busy_ = 0;
   std::vector<std::thread> threads_;
 };
 

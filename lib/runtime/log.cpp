@@ -1,5 +1,6 @@
 #include "lib/runtime/log.hpp"
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 
@@ -10,6 +11,7 @@
 #include "lib/base/bytes.hpp"
 #include "lib/base/clock.hpp"
 #include "lib/base/json.hpp"
+#include "lib/net/trace.hpp"
 
 namespace lucid::runtime {
 namespace {
@@ -26,6 +28,17 @@ const char* word(Level level) {
     case Level::error: return "error";
   }
   return "info";
+}
+
+// What ties a line to the request being handled, as far as the line does not say it itself.
+template <class F>
+void each_field_of_request(std::initializer_list<LogField> given, F&& write) {
+  const net::Trace& trace = net::current_trace();
+  auto field = [&](std::string_view key, std::string_view value) {
+    if (!value.empty() && std::none_of(given.begin(), given.end(), [&](const LogField& f) { return f.first == key; })) write(key, value);
+  };
+  field("request_id", trace.request_id);
+  field("trace_id", net::trace_id_of(trace.traceparent));
 }
 
 // Quoted and escaped, so that no value can forge a line or a field.
@@ -58,12 +71,18 @@ void Log::write(Level level, std::string_view message, std::initializer_list<Log
         .append("\",\"service\":")
         .append(quoted(service_));
     line.append(",\"message\":").append(quoted(message));
-    for (const auto& [key, value] : fields) line.append(",").append(quoted(key)).append(":").append(quoted(value));
+    auto field = [&](std::string_view key, std::string_view value) {
+      line.append(",").append(quoted(key)).append(":").append(quoted(value));
+    };
+    for (const auto& [key, value] : fields) field(key, value);
+    each_field_of_request(fields, field);
     line.append("}\n");
   } else {
     std::string text = quoted(message);
     line.append(time).append(" ").append(word(level)).append(" ").append(service_).append(" ").append(text, 1, text.size() - 2);
-    for (const auto& [key, value] : fields) line.append(" ").append(key).append("=").append(quoted(value));
+    auto field = [&](std::string_view key, std::string_view value) { line.append(" ").append(key).append("=").append(quoted(value)); };
+    for (const auto& [key, value] : fields) field(key, value);
+    each_field_of_request(fields, field);
     line.append("\n");
   }
   // One write a line, so lines of different threads do not mix. A full or closed stderr must not stop the service.

@@ -1,5 +1,5 @@
-// Logging: one JSON object a line on stderr: time, level, service, message, and named fields. Secrets never go in.
-// Any thread.
+// Logging: one JSON object a line on stderr: time, level, service, message, and named fields. What is written while a request is
+// handled also carries its request_id and, when it is part of a trace, trace_id. Secrets never go in. Any thread.
 #pragma once
 
 #include <initializer_list>

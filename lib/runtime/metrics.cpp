@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <fstream>
+#include <iterator>
 #include <mutex>
 #include <sstream>
 
@@ -71,11 +72,22 @@ prometheus::MetricFamily single(std::string name, std::string help, prometheus::
   return family;
 }
 
-double resident_bytes() {
+struct ProcessMemory {
+  double virtual_bytes = 0, resident_bytes = 0;
+};
+
+ProcessMemory process_memory() {
   std::ifstream in("/proc/self/statm");
-  double size = 0, resident = 0;
-  in >> size >> resident;
-  return resident * static_cast<double>(::sysconf(_SC_PAGESIZE));
+  double page = static_cast<double>(::sysconf(_SC_PAGESIZE));
+  ProcessMemory memory;
+  in >> memory.virtual_bytes >> memory.resident_bytes;
+  return {memory.virtual_bytes * page, memory.resident_bytes * page};
+}
+
+double most_descriptors() {
+  rlimit limit{};
+  ::getrlimit(RLIMIT_NOFILE, &limit);
+  return static_cast<double>(limit.rlim_cur);
 }
 
 double cpu_seconds() {
@@ -85,25 +97,30 @@ double cpu_seconds() {
   return seconds(usage.ru_utime) + seconds(usage.ru_stime);
 }
 
-double open_descriptors() {
-  DIR* directory = ::opendir("/proc/self/fd");
+// Entries of a directory of /proc, without "." and "..".
+double entries_of(const char* path) {
+  DIR* directory = ::opendir(path);
   if (directory == nullptr) return 0;
-  // ".", ".." and the descriptor of this very listing are not counted.
-  int count = -3;
+  int count = -2;
   while (::readdir(directory) != nullptr) ++count;
   ::closedir(directory);
   return count;
 }
 
+// The descriptor of this very listing is not counted.
+double open_descriptors() { return std::max(0.0, entries_of("/proc/self/fd") - 1); }
+
 }  // namespace
 
 struct Metrics::State {
   std::shared_ptr<prometheus::Registry> registry = std::make_shared<prometheus::Registry>();
+  const Metrics* of_process = nullptr;
   std::mutex mutex;
   std::map<std::string, std::string> kinds;  // by name
   std::map<std::pair<std::string, Labels>, std::unique_ptr<Counter>> counters;
   std::map<std::pair<std::string, Labels>, std::unique_ptr<Gauge>> gauges;
   std::map<std::pair<std::string, Labels>, std::unique_ptr<Histogram>> histograms;
+  std::vector<std::function<void()>> callbacks;
   double started_s = static_cast<double>(SystemClock().wall_ms()) / 1000;
 
   void check(const std::string& name, const Labels& labels, const std::string& kind) {
@@ -113,7 +130,7 @@ struct Metrics::State {
   }
 };
 
-Metrics::Metrics() : state_(std::make_unique<State>()) {}
+Metrics::Metrics(const Metrics* of_process) : state_(std::make_unique<State>()) { state_->of_process = of_process; }
 Metrics::~Metrics() = default;
 
 Counter& Metrics::counter(const std::string& name, const std::string& help, const Labels& labels) {
@@ -151,8 +168,20 @@ Histogram& Metrics::histogram(const std::string& name, const std::string& help, 
   return *slot;
 }
 
+void Metrics::on_expose(std::function<void()> callback) {
+  std::lock_guard lock(state_->mutex);
+  state_->callbacks.push_back(std::move(callback));
+}
+
 std::string Metrics::expose(const std::string& service) const {
+  std::vector<std::function<void()>> callbacks;
+  {
+    std::lock_guard lock(state_->mutex);
+    callbacks = state_->callbacks;
+  }
+  for (const auto& callback : callbacks) callback();  // without the lock: they make gauges
   std::vector<prometheus::MetricFamily> families = state_->registry->Collect();
+  if (state_->of_process != nullptr) std::ranges::move(state_->of_process->state_->registry->Collect(), std::back_inserter(families));
   if (!service.empty()) {
     for (auto& family : families)
       std::erase_if(family.metric, [&](const prometheus::ClientMetric& metric) {
@@ -165,9 +194,13 @@ std::string Metrics::expose(const std::string& service) const {
   prometheus::MetricFamily build = single("lucid_build_info", "Version of this build; always 1.", MetricType::Gauge, 1);
   build.metric[0].label.push_back({"version", version()});
   families.push_back(std::move(build));
-  families.push_back(single("process_resident_memory_bytes", "Resident memory of the process.", MetricType::Gauge, resident_bytes()));
+  ProcessMemory memory = process_memory();
+  families.push_back(single("process_resident_memory_bytes", "Resident memory of the process.", MetricType::Gauge, memory.resident_bytes));
+  families.push_back(single("process_virtual_memory_bytes", "Virtual memory of the process.", MetricType::Gauge, memory.virtual_bytes));
   families.push_back(single("process_cpu_seconds_total", "User and system time of the process.", MetricType::Counter, cpu_seconds()));
   families.push_back(single("process_open_fds", "Open file descriptors of the process.", MetricType::Gauge, open_descriptors()));
+  families.push_back(single("process_max_fds", "Most file descriptors the process may open.", MetricType::Gauge, most_descriptors()));
+  families.push_back(single("process_threads", "Threads of the process.", MetricType::Gauge, entries_of("/proc/self/task")));
   families.push_back(single("process_start_time_seconds", "Start of the process since the epoch.", MetricType::Gauge, state_->started_s));
   std::ostringstream out;
   prometheus::TextSerializer().Serialize(out, families);

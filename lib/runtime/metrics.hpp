@@ -2,6 +2,7 @@
 // units, _total for counters, no unbounded labels (never an id). Any thread; handles live as long as the Metrics.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -30,7 +31,8 @@ class Histogram {
 
 class Metrics {
  public:
-  Metrics();
+  // One a service. `of_process`: what the process shows beside it, of that service only; must outlive this object.
+  explicit Metrics(const Metrics* of_process = nullptr);
   ~Metrics();
   // The same name and labels answer the same object.
   Counter& counter(const std::string& name, const std::string& help, const Labels& labels = {});
@@ -38,6 +40,9 @@ class Metrics {
   // Default buckets: 0.5 ms … 10 s.
   Histogram& histogram(const std::string& name, const std::string& help, const Labels& labels = {},
                        const std::vector<double>& buckets = {});
+  // `callback` runs at the beginning of every expose(), on its thread, for as long as this object lives: for gauges that are worth computing
+  // only when somebody looks. What it looks at must outlive this object, or be held by an Exposure (exposure.hpp).
+  void on_expose(std::function<void()> callback);
   // Text exposition format 0.0.4. With `service` not empty only series whose label service equals it, and unlabelled ones.
   std::string expose(const std::string& service = {}) const;
 

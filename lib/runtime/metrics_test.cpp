@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "lib/base/error.hpp"
+#include "lib/runtime/exposure.hpp"
 #include "lib/runtime/metrics.hpp"
 
 using namespace lucid;
@@ -33,7 +34,10 @@ TEST(Metrics, ExpositionIsWellFormed) {
   EXPECT_THAT(text, HasSubstr("lucid_build_info{version=\""));
   EXPECT_THAT(text, HasSubstr("le=\"+Inf\"} 1"));
   EXPECT_THAT(text, HasSubstr("# TYPE process_cpu_seconds_total counter"));
-  EXPECT_THAT(text, Not(HasSubstr("process_resident_memory_bytes 0\n")));
+  for (const char* name : {"process_resident_memory_bytes", "process_virtual_memory_bytes", "process_max_fds", "process_threads"}) {
+    EXPECT_THAT(text, HasSubstr(std::string("\n") + name + " "));
+    EXPECT_THAT(text, Not(HasSubstr(std::string("\n") + name + " 0\n")));
+  }
 }
 
 TEST(Metrics, SameNameAndLabelsAreTheSameSeries) {
@@ -55,4 +59,23 @@ TEST(Metrics, EachServiceShowsItsOwn) {
   EXPECT_THAT(text, HasSubstr("service=\"a\""));
   EXPECT_THAT(text, Not(HasSubstr("service=\"b\"")));
   EXPECT_THAT(text, HasSubstr("shared_total 1"));
+}
+
+TEST(Metrics, GaugesOfAnOwnerAreRefreshedWhenTheyAreAskedForAndNoLongerThanItLives) {
+  Metrics metrics;
+  Gauge& gauge = metrics.gauge("x_seconds", "X.");
+  int asked = 0;
+  {
+    Exposure exposure(metrics, [&] {
+      gauge.set(++asked);
+      metrics.gauge("made_meanwhile", "M.").set(1);
+    });
+    EXPECT_EQ(asked, 0);
+    EXPECT_THAT(metrics.expose(), AllOf(HasSubstr("x_seconds 1\n"), HasSubstr("made_meanwhile 1\n")));
+    EXPECT_THAT(metrics.expose("a"), HasSubstr("x_seconds 2\n"));
+    Exposure failing(metrics, [] { throw Error(ErrorKind::unavailable, "the disk does not answer"); });
+    EXPECT_THAT(metrics.expose(), HasSubstr("x_seconds 3\n")) << "what fails hides nothing else";
+  }
+  EXPECT_THAT(metrics.expose(), HasSubstr("x_seconds 3\n"));
+  EXPECT_EQ(asked, 3);
 }

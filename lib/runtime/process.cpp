@@ -15,6 +15,7 @@
 #include "lib/runtime/data_lock.hpp"
 #include "lib/runtime/process_settings.hpp"
 #include "lib/runtime/service.hpp"
+#include "lib/runtime/tracing.hpp"
 
 namespace lucid::runtime {
 namespace {
@@ -93,20 +94,33 @@ class Process {
     };
     std::function<void()> end_process;
     if (order_.size() == 1) end_process = [] { ::kill(::getpid(), SIGTERM); };
-    context_.reset(
-        new Context{settings_, data_dir_, clock_, random_, files_, *keys_, *tokens_, metrics_, url_of, client_for, listening, end_process});
+    std::function<std::shared_ptr<net::SpanSink>(const std::string&)> spans_of;
+    if (const std::string& endpoint = settings_.text("tracing.endpoint"); !endpoint.empty()) {
+      TracingConfig config{.endpoint = endpoint, .headers = settings_.text("tracing.headers")};
+      config.ratio = parse_ratio(settings_.text("tracing.ratio")).value_or(1);
+      tracing_ = std::make_unique<Tracing>(std::move(config), metrics_);
+      spans_of = [this](const std::string& service) { return tracing_->sink(service); };
+    }
+    for (std::size_t i = 0; i < order_.size(); ++i) {
+      service_metrics_.push_back(std::make_unique<Metrics>(&metrics_));
+      contexts_.push_back(
+          std::unique_ptr<Context>(new Context{settings_, data_dir_, clock_, random_, files_, *keys_, *tokens_, *service_metrics_.back(),
+                                               url_of, client_for, listening, end_process, spans_of}));
+    }
   }
 
   ~Process() {
     while (!running_.empty()) running_.pop_back();
+    tracing_.reset();
     if (announced_) remove_endpoint();
     if (started_) log_.info("stopped");
   }
 
   void start() {
-    for (const Module* module : order_) {
+    for (std::size_t i = 0; i < order_.size(); ++i) {
+      const Module* module = order_[i];
       try {
-        running_.push_back(module->start(*context_));
+        running_.push_back(module->start(*contexts_[i]));
         if (module->takes_over) locks_.emplace_back(data_dir_, module->name);
       } catch (const std::exception& e) {
         throw Error(ErrorKind::unavailable, "start_failed", fmt::format("{} cannot start: {}", module->name, e.what()));
@@ -130,7 +144,7 @@ class Process {
   std::string endpoint_path() const { return data_dir_ + "/endpoint.json"; }
   // The command line finds its server here.
   void announce_endpoint() {
-    std::string text = json::serialize(json::object{{"url", context_->url_of(kPublicService)}, {"pid", ::getpid()}}) + "\n";
+    std::string text = json::serialize(json::object{{"url", contexts_.front()->url_of(kPublicService)}, {"pid", ::getpid()}}) + "\n";
     files_.replace_file(endpoint_path(), as_bytes(text));
     announced_ = true;
   }
@@ -152,9 +166,11 @@ class Process {
   std::unique_ptr<crypto::KeyStore> keys_;
   std::unique_ptr<crypto::ServiceTokens> tokens_;
   Metrics metrics_;
+  std::unique_ptr<Tracing> tracing_;
   std::mutex ports_mutex_;
-  std::map<std::string, std::uint16_t> ports_;  // as bound
-  std::unique_ptr<Context> context_;
+  std::map<std::string, std::uint16_t> ports_;             // as bound
+  std::vector<std::unique_ptr<Metrics>> service_metrics_;  // one a service, so that each shows its own
+  std::vector<std::unique_ptr<Context>> contexts_;         // as order_
   bool announced_ = false, started_ = false;
   std::vector<std::unique_ptr<RunningService>> running_;
 };

@@ -5,6 +5,8 @@
 
 #include <fmt/format.h>
 
+#include "lib/runtime/tracing.hpp"
+
 namespace lucid::runtime {
 namespace {
 
@@ -88,6 +90,19 @@ void declare_all(Settings& settings, const ProcessOptions& options, const std::v
   settings.declare({"debug", "DEBUG", "false", "Same as log_level = debug.", one_of({"true", "false"})});
   settings.declare(
       {"service_name", "SERVICE_NAME", targets.size() == 1 ? targets[0]->name : "lucid", "Name of the process in its log.", not_empty()});
+  settings.declare({"tracing.endpoint", "OTEL_EXPORTER_OTLP_ENDPOINT", "",
+                    "Collector that gets traces by OTLP/HTTP (http://host:4318, without /v1/traces); empty: none are made.",
+                    http_url_or_empty});
+  settings.declare({"tracing.ratio", "OTEL_TRACES_SAMPLER_ARG", "1",
+                    "Share of the traces that begin here which is recorded; a caller's own decision comes first.",
+                    [](const std::string& text) -> std::optional<std::string> {
+                      return parse_ratio(text) ? std::nullopt : std::optional<std::string>("must be a number from 0 to 1");
+                    }});
+  settings.declare({"tracing.headers", "OTEL_EXPORTER_OTLP_HEADERS", "", "Headers for the collector: name=value,name=value.",
+                    [](const std::string& text) -> std::optional<std::string> {
+                      return parse_export_headers(text) ? std::nullopt : std::optional<std::string>("must be name=value,name=value");
+                    },
+                    true});
   for (const Module& module : options.modules)
     settings.declare({module.name + ".url", environment_prefix(module.name) + "_URL", "",
                       "Where " + module.name + " is reached; empty: this machine at its port.", http_url_or_empty});

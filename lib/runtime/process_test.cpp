@@ -2,6 +2,8 @@
 #include <csignal>
 #include <future>
 
+#include <netinet/in.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -151,6 +153,18 @@ std::string url_in(const std::string& data_dir) {
   return std::string(parse_json(as_text(bytes)).value().at("url").as_string());
 }
 
+// A port nobody listens on right now.
+int free_port() {
+  File socket(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t size = sizeof address;
+  EXPECT_EQ(::bind(socket.fd(), reinterpret_cast<sockaddr*>(&address), size), 0);
+  EXPECT_EQ(::getsockname(socket.fd(), reinterpret_cast<sockaddr*>(&address), &size), 0);
+  return ntohs(address.sin_port);
+}
+
 mode_t mode_of(const std::string& path) {
   struct stat info{};
   EXPECT_EQ(::stat(path.c_str(), &info), 0) << path;
@@ -178,16 +192,77 @@ TEST(Process, StartsInOrderServesAndStopsInReverse) {
   auto body = parse_json(as_text(health.body)).value().as_object();
   EXPECT_EQ(body.at("service").as_string(), "session-api");
   EXPECT_EQ(body.at("checks").as_array()[0].at("detail").as_string(), "is away");
+  EXPECT_EQ(body.at("failed"), json::value({"storage"})) << "what is wrong, at a glance";
+  call.target = "/ready";
+  EXPECT_EQ(as_text(client.send(call).body), as_text(health.body));
   EXPECT_EQ(client.get_json("/version").at("service").as_string(), "session-api");
   call.target = "/metrics";
   std::string metrics(as_text(client.expect(call).body));
   EXPECT_THAT(metrics, HasSubstr(R"(lucid_http_requests_total{method="GET",route="/through",service="session-api",status="200"} 1)"));
   EXPECT_THAT(metrics, Not(HasSubstr("service=\"session-storage\"")));
+  EXPECT_THAT(metrics, HasSubstr("lucid_http_connections{service=\"session-api\"} 1\n"));
+  EXPECT_THAT(metrics, HasSubstr("lucid_http_worker_threads{service=\"session-api\"} 2\n"));
+  // The one that answers this, and perhaps the one that is just done with the request before.
+  EXPECT_THAT(metrics, testing::ContainsRegex("lucid_http_workers_busy\\{service=\"session-api\"\\} [12]\n"));
+  EXPECT_THAT(metrics, HasSubstr("lucid_http_queue_length{service=\"session-api\"} 0\n"));
 
   child.signal(SIGTERM);
   EXPECT_EQ(child.until("end storage"), "start storage\nstart api\nready\ndrain api\ndrain storage\nend api\nend storage\n");
   EXPECT_EQ(child.wait(), 0);
   EXPECT_FALSE(system_files().exists(data + "/endpoint.json"));
+}
+
+TEST(Process, LabelsOfRequestsStayFewWhateverIsAsked) {
+  TempDir dir;
+  Child child({.data_dir = dir.path()});
+  child.until("ready");
+  net::Client client({.base_url = url_in(dir.path()), .bearer = {}});
+  for (const char* target : {"/a", "/b?c=1", "/through/d"}) {
+    net::Call call;
+    call.target = target;
+    EXPECT_EQ(client.send(call).status, 404);
+  }
+  net::Call call;
+  call.target = "/metrics";
+  EXPECT_THAT(std::string(as_text(client.expect(call).body)),
+              HasSubstr(R"(lucid_http_requests_total{method="GET",route="unmatched",service="session-api",status="404"} 3)"));
+}
+
+TEST(Process, SpansGoToTheCollectorThatIsSetAndToNoneOtherwise) {
+  std::mutex mutex;
+  std::string received;
+  net::Router router;
+  router.add(net::Method::post, "/base/v1/traces",
+             [&](net::Request& request) {
+               std::lock_guard lock(mutex);
+               received += as_text(request.body);
+               return net::Response::empty();
+             },
+             {.auth = net::Auth::open});
+  TempDir dir;
+  std::optional<Child> child;
+  // The child is forked before this process has threads.
+  int port = free_port();
+  child.emplace(Plan{.data_dir = dir.path(),
+                     .flags = {{"tracing.endpoint", "http://127.0.0.1:" + std::to_string(port) + "/base"}, {"tracing.headers", "k=v"}}});
+  net::Server collector({.port = static_cast<std::uint16_t>(port)}, std::move(router), {}, {});
+  collector.start();
+  child->until("ready");
+  {
+    net::Client client({.base_url = url_in(dir.path()), .bearer = {}});
+    for (const char* target : {"/through?secret=hunter2", "/health", "/metrics", "/version"}) {
+      net::Call call;
+      call.target = target;
+      client.send(call);
+    }
+  }
+  child->signal(SIGTERM);
+  EXPECT_EQ(child->wait(), 0);
+  std::lock_guard lock(mutex);
+  EXPECT_THAT(received, HasSubstr("GET /through"));
+  EXPECT_THAT(received, HasSubstr("GET /whoami"));
+  EXPECT_THAT(received, HasSubstr("session-storage"));
+  for (const char* never : {"hunter2", "/health", "/metrics", "/version"}) EXPECT_THAT(received, Not(HasSubstr(never)));
 }
 
 TEST(Process, SecondProcessOnTheSameDataIsRefused) {

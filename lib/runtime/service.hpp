@@ -46,6 +46,8 @@ struct Context {
   std::function<void(const std::string& service, std::uint16_t port)> listening;
   // Ends the process as SIGTERM does. Empty where other services run in it: it does not end for one of them.
   std::function<void()> end_process;
+  // Where the spans of that service's requests go. Empty, or answers null: nowhere.
+  std::function<std::shared_ptr<net::SpanSink>(const std::string& service)> spans_of = {};
 };
 
 // A started service. Destroyed in reverse order of start.
