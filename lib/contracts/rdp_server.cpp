@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <utility>
 
 #include "lib/contracts/fields.hpp"
 
@@ -97,7 +98,8 @@ json::value to_json(const ServerStatus& s) {
                    {"restarts", s.restarts},
                    {"created_wall_ms", s.created_wall_ms},
                    {"since_wall_ms", s.since_wall_ms},
-                   {"warm", s.warm}};
+                   {"warm", s.warm},
+                   {"pids", json::array(s.pids.begin(), s.pids.end())}};
   if (s.display)
     out["display"] = json::object{{"display", s.display->display}, {"xauthority", s.display->xauthority}, {"uid", s.display->uid}};
   return out;
@@ -129,6 +131,15 @@ ServerStatus read_server_status(const json::value& value) {
   s.created_wall_ms = in.number<std::int64_t>("created_wall_ms");
   s.since_wall_ms = in.number<std::int64_t>("since_wall_ms");
   s.warm = in.boolean("warm");
+  if (const json::object* object = value.if_object(); object != nullptr && object->contains("pids"))
+    for (const json::value& pid : in.array("pids")) {
+      if (pid.is_int64() && std::in_range<std::uint32_t>(pid.get_int64()))
+        s.pids.push_back(static_cast<std::uint32_t>(pid.get_int64()));
+      else if (pid.is_uint64() && std::in_range<std::uint32_t>(pid.get_uint64()))
+        s.pids.push_back(static_cast<std::uint32_t>(pid.get_uint64()));
+      else
+        in.refuse("pids");
+    }
   if (!in.ok()) throw in.error("server status");
   return s;
 }

@@ -62,7 +62,8 @@ struct ServerStatus {
   bool released = false;                 // the hook was let go on to the desktop
   int restarts = 0;
   std::int64_t created_wall_ms = 0, since_wall_ms = 0;
-  bool warm = false;  // made ahead by the pool, taken by this request
+  bool warm = false;                // made ahead by the pool, taken by this request
+  std::vector<std::uint32_t> pids;  // of xrdp and of its X session's leader, while there are any: all its processes descend from them
 };
 json::value to_json(const ServerStatus& status);
 ServerStatus read_server_status(const json::value& value);

@@ -51,7 +51,8 @@ Controller::Controller(Config config, Parts parts)
       gateway_(parts.peers.gateway),
       nodes_(parts.peers.nodes),
       key_(std::move(parts.key)),
-      metrics_(parts.metrics) {}
+      metrics_(parts.metrics),
+      exposure_(parts.metrics, [this] { update_gauges(); }) {}
 
 Controller::~Controller() {
   stopping_ = true;
@@ -342,6 +343,9 @@ Controller::Totals Controller::totals() {
   for (std::size_t i = 0; i < by_state.size(); ++i) metrics_.by_state[i]->set(static_cast<double>(by_state[i]));
   metrics_.frozen.set(static_cast<double>(t.frozen));
   metrics_.unrecorded.set(static_cast<double>(unrecorded));
+  metrics_.servers_away.set(servers_away_ ? 1 : 0);
+  metrics_.recorder_away.set(recorder_away_ ? 1 : 0);
+  metrics_.gateway_away.set(gateway_away_ ? 1 : 0);
   if (servers_away_)
     t.problem = "rdp-server-manager cannot be reached: live sessions go on, new ones wait";
   else if (gateway_away_)
@@ -349,6 +353,12 @@ Controller::Totals Controller::totals() {
   else if (recorder_away_)
     t.problem = fmt::format("session-recorder cannot be reached: {} sessions are frozen", t.frozen);
   return t;
+}
+
+void Controller::update_gauges() {
+  totals();
+  std::lock_guard lock(work_mutex_);
+  metrics_.driven.set(static_cast<double>(work_.size()));
 }
 
 }  // namespace lucid::controller

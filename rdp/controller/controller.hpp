@@ -19,6 +19,7 @@
 #include "lib/base/clock.hpp"
 #include "lib/base/random.hpp"
 #include "lib/crypto/signature.hpp"
+#include "lib/runtime/exposure.hpp"
 #include "lib/runtime/log.hpp"
 #include "lib/store/documents.hpp"
 #include "rdp/controller/config.hpp"
@@ -70,6 +71,7 @@ class Controller {
   Totals totals();
 
  private:
+  void update_gauges();
   struct Session;
   using SessionPtr = std::shared_ptr<Session>;
   using Change = std::function<void(Record&)>;
@@ -171,6 +173,7 @@ class Controller {
   bool gateway_due_ = false;
   std::atomic<bool> stopping_{false};
   std::vector<std::thread> threads_;
+  runtime::Exposure exposure_;  // last: ends before what it looks at
 };
 
 }  // namespace lucid::controller

@@ -345,6 +345,7 @@ TEST(Life, EveryPeerMayBeAwayForAWhile) {
   EXPECT_EQ(h.state(r.id), State::connected);
   EXPECT_FALSE(h.frozen(connection));
   EXPECT_FALSE(h.controller->totals().problem.empty());
+  EXPECT_NE(h.metrics.expose().find("lucid_controller_peer_away{peer=\"rdp-server-manager\"} 1\n"), std::string::npos);
   // Its end is kept and done once they are back.
   try {
     h.controller->act(r.id, "stop");

@@ -19,7 +19,8 @@ struct ControllerMetrics {
   runtime::Histogram &admission_seconds, &open_seconds;                    // answered; admitted → through
   runtime::Histogram& freeze_seconds;                                      // noticed → relay stands still
   std::array<runtime::Gauge*, 10> by_state{};
-  runtime::Gauge &frozen, &unrecorded;
+  runtime::Gauge &frozen, &unrecorded, &driven;
+  runtime::Gauge &servers_away, &recorder_away, &gateway_away;
   runtime::Counter &step_failures, &freezes;
 
  private:

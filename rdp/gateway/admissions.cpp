@@ -47,6 +47,11 @@ bool Admissions::submit(contracts::AdmissionRequest request, std::function<void(
   return true;
 }
 
+std::size_t Admissions::waiting() const {
+  std::lock_guard lock(mutex_);
+  return waiting_.size();
+}
+
 Decision Admissions::decide(const contracts::AdmissionRequest& request) const {
   try {
     Admitted yes{.admission = ask_(request)};

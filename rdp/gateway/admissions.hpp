@@ -36,6 +36,7 @@ class Admissions {
   ~Admissions();
   // False when too many wait already.
   bool submit(contracts::AdmissionRequest request, std::function<void(Decision)> done);
+  std::size_t waiting() const;
 
  private:
   struct Waiting {
@@ -46,7 +47,7 @@ class Admissions {
   Decision decide(const contracts::AdmissionRequest& request) const;
 
   const Ask ask_;
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   std::condition_variable changed_;
   std::deque<Waiting> waiting_;
   bool stopping_ = false;

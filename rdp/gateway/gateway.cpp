@@ -49,14 +49,22 @@ Gateway::Gateway(Config config, Controller controller, std::string directory, Ma
                       loop->post([l = loop.get(), id, cause] {
                         if (Link* link = l->find(id)) link->kill(cause);
                       });
-                  }} {
+                  }},
+      admissions_(std::make_unique<Admissions>(std::move(controller.admit))) {
   raise_descriptor_limit();
   int threads = config_.threads > 0 ? config_.threads : static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
   for (int i = 0; i < threads; ++i) loops_.push_back(std::make_unique<Loop>(around_));
-  admissions_ = std::make_unique<Admissions>(std::move(controller.admit));
+  exposure_.emplace(machine.metrics, [this] { update_gauges(); });
+}
+
+void Gateway::update_gauges() {
+  counters_.banned.set(static_cast<double>(bans().size()));
+  counters_.waiting_reports.set(static_cast<double>(reporter_.waiting()));
+  counters_.waiting_admissions.set(static_cast<double>(admissions_->waiting()));
 }
 
 Gateway::~Gateway() {
+  exposure_.reset();
   if (hand_over_thread_.joinable()) {
     std::uint64_t one = 1;
     [[maybe_unused]] ssize_t n = ::write(stop_door_.fd(), &one, sizeof one);

@@ -17,6 +17,7 @@
 
 #include "lib/base/random.hpp"
 #include "lib/contracts/gateway.hpp"
+#include "lib/runtime/exposure.hpp"
 #include "rdp/gateway/handoff.hpp"
 #include "rdp/gateway/loop.hpp"
 
@@ -61,6 +62,7 @@ class Gateway {
   std::size_t waiting_reports() const { return reporter_.waiting(); }
 
  private:
+  void update_gauges();
   void raise_descriptor_limit();
   void open_port();
   void accept_clients();
@@ -92,6 +94,7 @@ class Gateway {
   std::vector<std::unique_ptr<Loop>> loops_;
   std::unique_ptr<Admissions> admissions_;  // its threads post to the loops: ends before them
   std::thread hand_over_thread_;
+  std::optional<runtime::Exposure> exposure_;
 };
 
 }  // namespace lucid::gateway

@@ -318,8 +318,10 @@ TEST_F(GatewayDoor, AddressesAreBannedAfterFailuresButNotBecauseTheControllerIsA
   for (int i = 0; i < 3; ++i) EXPECT_TRUE(attempt(ErrorKind::forbidden));
   ASSERT_EQ(gateway->bans().size(), 1u);
   EXPECT_EQ(gateway->bans()[0].address, "127.0.0.1");
+  EXPECT_EQ(counted("lucid_gateway_banned_addresses"), 1) << "as of now, whoever asks";
   EXPECT_FALSE(attempt(ErrorKind::unavailable));
   EXPECT_TRUE(gateway->lift_ban("127.0.0.1"));
+  EXPECT_EQ(counted("lucid_gateway_banned_addresses"), 0);
   EXPECT_TRUE(attempt(ErrorKind::unavailable));
   EXPECT_EQ(counted("lucid_gateway_bans_total"), 1);
 }
@@ -380,8 +382,11 @@ TEST_F(GatewayDoor, ReportsWaitForAControllerThatIsAwayAndEndsNobodyToldAreToldB
   client.close();
   EXPECT_TRUE(server.ended());
   server.close();
+  EXPECT_GE(counted("lucid_gateway_waiting_reports"), 1);
   controller.away(false);
   EXPECT_EQ(controller.reported("closed", 1).cause, "client");
+  next->flush_reports(5s);
+  EXPECT_EQ(counted("lucid_gateway_waiting_reports"), 0);
 }
 
 }  // namespace

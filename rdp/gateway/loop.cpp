@@ -22,6 +22,9 @@ constexpr int kEvents = 128;
 Counters::Counters(runtime::Metrics& m)
     : metrics(m),
       open(m.gauge("lucid_gateway_connections_open", "RDP connections that are being relayed.")),
+      banned(m.gauge("lucid_gateway_banned_addresses", "Addresses that are banned now.")),
+      waiting_reports(m.gauge("lucid_gateway_waiting_reports", "Reports the controller has not taken yet.")),
+      waiting_admissions(m.gauge("lucid_gateway_waiting_admissions", "Clients that wait for a free thread to ask the controller with.")),
       relayed(m.counter("lucid_gateway_connections_total", "RDP connections by how far they came.", {{"outcome", "relayed"}})),
       refused_connections(m.counter("lucid_gateway_connections_total", "RDP connections by how far they came.", {{"outcome", "refused"}})),
       gone(m.counter("lucid_gateway_connections_total", "RDP connections by how far they came.", {{"outcome", "left_early"}})),
@@ -29,7 +32,10 @@ Counters::Counters(runtime::Metrics& m)
       up(m.counter("lucid_gateway_relay_bytes_total", "Bytes relayed.", {{"direction", "up"}})),
       down(m.counter("lucid_gateway_relay_bytes_total", "Bytes relayed.", {{"direction", "down"}})),
       handshake(m.histogram("lucid_gateway_handshake_seconds", "From accept to the first relayed byte.")),
-      admission(m.histogram("lucid_gateway_admission_seconds", "Time the controller took to admit or refuse.")) {}
+      admission(m.histogram("lucid_gateway_admission_seconds", "Time the controller took to admit or refuse.")) {
+  // There before the first, so that its rise from 0 is seen.
+  for (Refusal refusal : kRefusals) refused(refusal);
+}
 
 runtime::Counter& Counters::refused(Refusal refusal) {
   return metrics.counter("lucid_gateway_refused_total", "Connections that were not relayed, by reason.", {{"reason", name(refusal)}});

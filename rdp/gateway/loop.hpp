@@ -35,7 +35,7 @@ struct Counters {
   explicit Counters(runtime::Metrics& metrics);
   runtime::Counter& refused(Refusal refusal);
   runtime::Metrics& metrics;
-  runtime::Gauge& open;
+  runtime::Gauge &open, &banned, &waiting_reports, &waiting_admissions;
   runtime::Counter &relayed, &refused_connections, &gone, &bans, &up, &down;
   runtime::Histogram &handshake, &admission;
 };

@@ -85,13 +85,11 @@ class Service final : public runtime::RunningService {
     }
   }
   void serve(const runtime::Context& context) {
-    runtime::Gauge& banned = context.metrics.gauge("lucid_gateway_banned_addresses", "Addresses that are banned now");
     server_ = runtime::serve_http(context, {.service = kName,
                                             .router = routes(gateway_),
                                             .health = {{"controller", [this] { return controller_problem(); }},
                                                        {"door",
-                                                        [this, &banned]() -> std::optional<std::string> {
-                                                          banned.set(static_cast<double>(gateway_.bans().size()));
+                                                        [this]() -> std::optional<std::string> {
                                                           if (gateway_.draining()) return "draining: no new connections";
                                                           return std::nullopt;
                                                         }}},

@@ -2,6 +2,7 @@
 // nearest code of its own kind (README.md lists them). Pure.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <optional>
 
@@ -25,6 +26,10 @@ enum class Refusal {
   upstream,           // the xrdp cannot be reached, or did not answer as one
   upstream_no_tls,    // the xrdp chose neither TLS nor NLA
 };
+inline constexpr std::array kRefusals{Refusal::banned,         Refusal::too_fast,          Refusal::too_many,    Refusal::full,
+                                      Refusal::malformed,      Refusal::handshake_timeout, Refusal::no_tls,      Refusal::no_name,
+                                      Refusal::denied,         Refusal::limited,           Refusal::unavailable, Refusal::upstream,
+                                      Refusal::upstream_no_tls};
 const char* name(Refusal refusal);
 // nullopt: nothing is sent.
 std::optional<FailureCode> failure_code(Refusal refusal);

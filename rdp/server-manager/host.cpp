@@ -146,6 +146,12 @@ void Host::prepare_certificate(std::int64_t now_wall_ms) {
   fingerprint_ = crypto::certificate_fingerprint(as_text(certificate)).value();
 }
 
+std::int64_t Host::certificate_expires_wall_ms() const {
+  auto expires = crypto::certificate_expires_wall_ms(as_text(system_files().read_file(certificate_, 1 << 20)));
+  if (!expires) throw expires.error();
+  return *expires;
+}
+
 std::string Host::install_hook() const {
   const Paths& p = config_.paths;
   // Debian mounts /run noexec where an initramfs is used; only the socket can live there then.

@@ -32,6 +32,8 @@ class Host {
   // The certificate xrdp shows: the settings' own, else made at the first start. Error{unavailable, "certificate_unusable"}.
   void prepare_certificate(std::int64_t now_wall_ms);
   const std::string& fingerprint() const { return fingerprint_; }
+  // Of the certificate that is on disk now, which is what xrdp shows to the next client.
+  std::int64_t certificate_expires_wall_ms() const;
   // Copies the start hook to where every account can execute it; answers its path.
   std::string install_hook() const;
 

@@ -90,8 +90,7 @@ void Manager::launch(const Ref& server) {
     server->running_ms = clock_.steady_ms();
   }
   move(server, ServerState::running, "");
-  metrics_.histogram("lucid_rdp_server_start_seconds", "From a start to an xrdp that answers TLS")
-      .observe(static_cast<double>(clock_.steady_ms() - begun) / 1000);
+  metrics_.start_seconds.observe(static_cast<double>(clock_.steady_ms() - begun) / 1000);
 }
 
 bool Manager::end_processes(const Ref& server) {
@@ -115,7 +114,7 @@ void Manager::xrdp_ended(const Ref& server, const ProcessId& process) {
     ++r.restarts;
     if (clock_.steady_ms() - server->running_ms >= kSteadyMs) server->failures = 0;
   }
-  metrics_.counter("lucid_rdp_xrdp_restarts_total", "xrdp processes that ended by themselves and were started again").add();
+  metrics_.xrdp_restarts.add();
   if (look(server).state == ServerState::running) move(server, ServerState::starting, "xrdp_ended");
   retry_later(server);
 }

@@ -151,10 +151,19 @@ void Manager::count() {
         ++states[server->record.state];
     }
   }
-  for (ServerState state : kShown)
-    metrics_.gauge("lucid_rdp_servers", "RDP servers by state, without those of the warm pool", {{"state", contracts::name(state)}})
-        .set(states[state]);
-  metrics_.gauge("lucid_rdp_warm_servers", "Servers of the warm pool whose display is ready").set(warm);
+  for (ServerState state : kShown) metrics_.servers(contracts::name(state)).set(states[state]);
+  metrics_.warm.set(warm);
+}
+
+void Manager::update_gauges() {
+  count();
+  PortPool::Use ports = ports_.use();
+  metrics_.ports_in_use.set(static_cast<double>(ports.taken));
+  metrics_.ports_resting.set(static_cast<double>(ports.resting));
+  metrics_.ports_limit.set(static_cast<double>(ports.all));
+  metrics_.warm_wanted.set(config_.warm_servers);
+  metrics_.servers_limit.set(config_.max_servers);
+  if (certificate_ready_) metrics_.certificate_expiry().set(static_cast<double>(host_.certificate_expires_wall_ms()) / 1000);
 }
 
 Manager::Created Manager::create(const ServerRequest& request) {
@@ -222,13 +231,11 @@ Manager::Created Manager::create(const ServerRequest& request) {
     Record r = look(server);
     host_.cgroups().apply(r.slot.text(), {.cpu = r.cpu, .memory_mb = r.memory_mb});
     tell(server, "");
-    metrics_.histogram("lucid_rdp_server_create_seconds", "From a request to a configured server", {{"warm", "true"}})
-        .observe(static_cast<double>(clock_.steady_ms() - server->asked_ms) / 1000);
+    metrics_.created_warm.observe(static_cast<double>(clock_.steady_ms() - server->asked_ms) / 1000);
     return {status_of(look(server)), true};
   }
   build(server);
-  metrics_.histogram("lucid_rdp_server_create_seconds", "From a request to a configured server", {{"warm", "false"}})
-      .observe(static_cast<double>(clock_.steady_ms() - server->asked_ms) / 1000);
+  metrics_.created_cold.observe(static_cast<double>(clock_.steady_ms() - server->asked_ms) / 1000);
   return {status_of(look(server)), true};
 }
 

@@ -12,11 +12,12 @@
 
 #include "lib/base/clock.hpp"
 #include "lib/net/worker_pool.hpp"
+#include "lib/runtime/exposure.hpp"
 #include "lib/runtime/log.hpp"
-#include "lib/runtime/metrics.hpp"
 #include "rdp/server-manager/event_ring.hpp"
 #include "rdp/server-manager/hook_server.hpp"
 #include "rdp/server-manager/host.hpp"
+#include "rdp/server-manager/manager_metrics.hpp"
 #include "rdp/server-manager/port_pool.hpp"
 #include "rdp/server-manager/reactor.hpp"
 #include "rdp/server-manager/sesman.hpp"
@@ -82,6 +83,7 @@ class Manager {
   void tell(const Ref& server, const std::string& cause);
   void gone(const Ref& server);
   void count();
+  void update_gauges();
 
   // lifecycle.cpp: with Server::operation held
   void require_ready();
@@ -129,7 +131,7 @@ class Manager {
   store::Documents& documents_;
   const Clock& clock_;
   RandomSource& random_;
-  runtime::Metrics& metrics_;
+  ManagerMetrics metrics_;
   const runtime::Log log_{"rdp-server-manager"};
   EventRing events_;
   PortPool ports_;
@@ -149,6 +151,8 @@ class Manager {
   std::unique_ptr<Sesman> sesman_;  // the reactor still tells it of its end
   Reactor reactor_;
   std::unique_ptr<HookServer> hooks_;
+  std::atomic<bool> certificate_ready_ = false;
+  std::optional<runtime::Exposure> exposure_;  // last: ends before what it looks at
 };
 
 }  // namespace lucid::server_manager

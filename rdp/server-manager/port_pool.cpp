@@ -1,5 +1,7 @@
 #include "rdp/server-manager/port_pool.hpp"
 
+#include <algorithm>
+
 #include <netinet/in.h>
 #include <sys/socket.h>
 
@@ -42,6 +44,13 @@ void PortPool::reserve(std::uint16_t port) {
 void PortPool::give_back(std::uint16_t port) {
   std::lock_guard lock(mutex_);
   if (taken_.erase(port) != 0) resting_[port] = clock_.wall_ms();
+}
+
+PortPool::Use PortPool::use() const {
+  std::lock_guard lock(mutex_);
+  std::int64_t now = clock_.wall_ms();
+  auto rests = [&](const auto& rest) { return now - rest.second < kRestMs && now >= rest.second - kRestMs; };
+  return {taken_.size(), static_cast<std::size_t>(std::ranges::count_if(resting_, rests)), static_cast<std::size_t>(last_ - first_) + 1};
 }
 
 std::map<std::uint16_t, std::int64_t> PortPool::returned() const {

@@ -19,6 +19,10 @@ class PortPool {
   std::uint16_t take();
   void reserve(std::uint16_t port);  // of an adopted server
   void give_back(std::uint16_t port);
+  struct Use {
+    std::size_t taken = 0, resting = 0, all = 0;
+  };
+  Use use() const;
   std::map<std::uint16_t, std::int64_t> returned() const;  // port → wall clock, those still resting
   void restore(const std::map<std::uint16_t, std::int64_t>& returned);
 

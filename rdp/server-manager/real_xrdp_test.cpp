@@ -95,6 +95,11 @@ class RealXrdp : public testing::Test {
       if (std::string_view(p.at("name").as_string()) == name) found.push_back(static_cast<pid_t>(p.at("pid").to_number<int>()));
     return found;
   }
+  double shown(const std::string& series) {
+    std::string text = metrics->expose(), line = "\n" + series + " ";
+    std::size_t at = text.find(line);
+    return at == std::string::npos ? -1 : std::stod(text.substr(at + line.size()));
+  }
   // Starting a desktop has no event of its own.
   bool appears(const Id& id, std::string_view name) {
     for (int i = 0; i < 200; ++i, ::usleep(50'000))
@@ -137,6 +142,11 @@ TEST_F(RealXrdp, AServerStartsWaitsForItsReleaseSurvivesItsXrdpAndLeavesNothing)
   EXPECT_EQ(made.status.account.size(), 9u);
   auto status = manager->act(r.id, "start");
   EXPECT_EQ(status.state, contracts::ServerState::running);
+  EXPECT_EQ(shown("lucid_rdp_ports_in_use"), 1);
+  EXPECT_EQ(shown("lucid_rdp_servers{state=\"running\"}"), 1);
+  EXPECT_EQ(shown("lucid_rdp_xrdp_restarts_total"), 0);
+  EXPECT_NEAR(shown("lucid_tls_certificate_expiry_timestamp_seconds{certificate=\"rdp\"}"),
+              static_cast<double>(clock.wall_ms()) / 1000 + 3650 * 86'400.0, 86'400);
   auto display = manager->wait_for_display(r.id, 20s);
   EXPECT_EQ(display.xauthority, "/home/" + status.account + "/.Xauthority");
   auto peer = probe_rdp(status.port, 5s);

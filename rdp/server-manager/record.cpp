@@ -123,7 +123,10 @@ contracts::ServerStatus status_of(const Record& r) {
                             .restarts = r.restarts,
                             .created_wall_ms = r.created_wall_ms,
                             .since_wall_ms = r.since_wall_ms,
-                            .warm = r.warm};
+                            .warm = r.warm,
+                            .pids = {}};
+  for (pid_t pid : {r.xrdp.pid, r.session ? r.session->leader.pid : r.leader.pid})
+    if (pid > 0) s.pids.push_back(static_cast<std::uint32_t>(pid));
   if (r.session) s.display = contracts::ServerDisplay{":" + std::to_string(r.session->display), r.session->xauthority, r.uid};
   return s;
 }

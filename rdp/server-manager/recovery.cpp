@@ -45,7 +45,7 @@ void Manager::open() {
         if (since.is_int64()) resting[static_cast<std::uint16_t>(std::atoi(std::string(port).c_str()))] = since.get_int64();
       ports_.restore(resting);
     }
-  count();
+  exposure_.emplace(metrics_.all, [this] { update_gauges(); });
   if (auto error = host_.problem()) {
     log_.warn("no RDP servers can be made here", {{"reason", error->what()}});
     return;
@@ -53,6 +53,7 @@ void Manager::open() {
   try {
     host_lock_ = host_.lock_host();
     host_.prepare_certificate(clock_.wall_ms());
+    certificate_ready_ = true;
     std::string hook = host_.install_hook();
     sesman_ = std::make_unique<Sesman>(config_.paths, hook, documents_, reactor_, [this] { sesman_died(); });
     sesman_->adopt();
@@ -64,7 +65,7 @@ void Manager::open() {
     return;
   }
   if (host_.cgroups().problem()) log_.warn("limits of servers cannot be set", {{"reason", *host_.cgroups().problem()}});
-  metrics_.gauge("lucid_rdp_cgroups_writable", "1 when limits can be set").set(host_.cgroups().problem() ? 0 : 1);
+  metrics_.cgroups_writable.set(host_.cgroups().problem() ? 0 : 1);
   std::vector<Ref> all;
   {
     std::lock_guard lock(mutex_);
@@ -145,10 +146,8 @@ void Manager::remove_orphans() {
     std::lock_guard lock(mutex_);
     for (const auto& [id, server] : servers_) known.insert(server->record.slot.text());
   }
-  runtime::Counter& removed =
-      metrics_.counter("lucid_rdp_orphans_removed_total", "Leftovers without a document that were removed at a start");
   auto note = [&](const std::string& kind, const std::string& what) {
-    removed.add();
+    metrics_.orphans_removed.add();
     log_.warn("orphan removed", {{"kind", kind}, {"what", what}});
   };
   // xrdp processes of servers that are known no more.

@@ -98,13 +98,18 @@ TEST(PortPool, SkipsTakenPortsAndRestsReturnedOnesForAMinute) {
     pool.take();
     FAIL();
   } catch (const Error& e) { EXPECT_EQ(e.code(), "ports_exhausted"); }
+  EXPECT_EQ(pool.use().taken, 2u);
+  EXPECT_EQ(pool.use().resting, 1u);
+  EXPECT_EQ(pool.use().all, 4u);
   // A manager that starts anew knows what rests.
   PortPool next(100, 103, clock, [](std::uint16_t port) { return port == 100; });
   next.restore(pool.returned());
   EXPECT_THROW(next.take(), Error);
   clock.advance(1);
   EXPECT_EQ(next.take(), 100);
+  EXPECT_EQ(pool.use().resting, 0u);
   EXPECT_EQ(pool.take(), 100);
+  EXPECT_EQ(pool.use().taken, 3u);
 }
 
 TEST(PortPool, TriesARealBind) {
@@ -176,7 +181,12 @@ TEST(ServerRequest, AndStatusSurviveTheirOwnJson) {
   auto status = status_of(record);
   EXPECT_EQ(status.display->display, ":12");
   EXPECT_TRUE(status.released);
+  EXPECT_EQ(status.pids, (std::vector<std::uint32_t>{77, 1}));
   EXPECT_EQ(json::serialize(to_json(contracts::read_server_status(to_json(status)))), json::serialize(to_json(status)));
+  record.session.reset();
+  record.leader = {};
+  record.xrdp = {};
+  EXPECT_TRUE(status_of(record).pids.empty());
   EXPECT_THROW(decode_record("{}"), Error);
   EXPECT_THROW(decode_record("nonsense"), Error);
 }

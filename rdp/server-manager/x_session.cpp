@@ -157,10 +157,7 @@ std::optional<hook::Answer> Manager::on_hello(const HookServer::Peer& peer, cons
       if (before) host_.displays().remove(before->display);
       save(server);
       watch_session(server, session);
-      metrics_
-          .histogram("lucid_rdp_display_seconds", "From a request to its X display (cold), or the making of a warm one",
-                     {{"pool", r.pooled ? "true" : "false"}})
-          .observe(static_cast<double>(clock_.steady_ms() - server->asked_ms) / 1000);
+      (r.pooled ? metrics_.display_warm : metrics_.display_cold).observe(static_cast<double>(clock_.steady_ms() - server->asked_ms) / 1000);
       tell(server, "display_ready");
     }
     if (r.decision == Decision::wait) return std::nullopt;
@@ -198,14 +195,14 @@ void Manager::lose_session(const Ref& server, const std::string& cause) {
     server->x_problem = cause == "refused" ? "its session was refused" : "its X session ended";
   }
   save(server);
-  metrics_.counter("lucid_rdp_displays_lost_total", "X sessions that ended while their server ran", {{"cause", cause}}).add();
+  metrics_.displays_lost(cause).add();
   log_.warn("display ended", {{"id", r.id.text()}, {"display", std::to_string(r.session ? r.session->display : -1)}, {"cause", cause}});
   tell(server, cause);
   if (r.pooled) recycle(server);
 }
 
 void Manager::sesman_died() {
-  metrics_.counter("lucid_rdp_sesman_restarts_total", "xrdp-sesman processes that ended by themselves").add();
+  metrics_.sesman_restarts.add();
   post([this] {
     std::vector<std::pair<Ref, Session>> lost;
     {

@@ -62,6 +62,7 @@ net::Router make_router(Api& api) {
   add_evidence_routes(router, api);
   add_rdp_routes(router, api);
   add_node_routes(router, api);
+  add_monitor_routes(router, api);
   return router;
 }
 

@@ -2,6 +2,7 @@
 // Handlers run on the server's worker threads.
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <string>
 
@@ -9,7 +10,7 @@
 #include "lib/crypto/signature.hpp"
 #include "lib/net/http.hpp"
 #include "lib/net/server.hpp"
-#include "lib/runtime/metrics.hpp"
+#include "sessions/api/api_metrics.hpp"
 #include "sessions/api/limits.hpp"
 #include "sessions/api/recordings.hpp"
 #include "sessions/api/sessions.hpp"
@@ -28,9 +29,11 @@ struct Api {
   std::shared_ptr<contracts::ProcessorClient> processor;
   crypto::VerifyKey checkpoint_key;
   json::object keys;  // public keys and fingerprints, as /status shows them
-  runtime::Metrics& metrics;
+  ApiMetrics metrics;
   RdpServices rdp;
-  std::shared_ptr<net::Client> nodes;  // node-management
+  std::shared_ptr<net::Client> nodes;    // node-management
+  std::shared_ptr<net::Client> monitor;  // resource-monitor
+  const std::atomic<bool>& stopping;     // event streams end
 };
 
 // `api` must outlive the router.
@@ -40,9 +43,12 @@ void add_recording_routes(net::Router& router, Api& api);
 void add_evidence_routes(net::Router& router, Api& api);
 void add_rdp_routes(net::Router& router, Api& api);
 void add_node_routes(net::Router& router, Api& api);
+void add_monitor_routes(net::Router& router, Api& api);
 
 // Hands a request on as it is: the service behind checks it.
 net::Response pass_on(net::Client& to, net::Request& request, std::string target);
+// The path of a route "/api/v1/" + `pattern` with its parameters put in again, each as one segment.
+std::string filled(std::string_view pattern, const net::Request& request);
 
 // Admits "Authorization: Bearer <admin token>" as "admin"; compared in constant time.
 net::Authenticator admin_door(std::string token);

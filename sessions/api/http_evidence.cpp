@@ -17,7 +17,7 @@ net::Response bundle(Api& api, const Id& id) {
   response.headers.set("Content-Type", "application/vnd.lucid.bundle");
   response.headers.set("Content-Disposition", "attachment; filename=\"" + id.text() + ".lucid\"");
   response.stream = [stream](std::span<std::uint8_t> out) { return stream->read(out); };
-  api.metrics.counter("lucid_api_bundles_total", "Bundles begun").add();
+  api.metrics.bundles.add();
   return response;
 }
 
@@ -25,7 +25,7 @@ net::Response verify(Api& api, const Id& id) {
   Session session = api.sessions.get(api.sessions.stored(id).id);
   Verification done = verify_session(api.recordings, *api.processor, session, api.checkpoint_key);
   bool good = done.report.verdict == recording::Verdict::good;
-  api.metrics.counter("lucid_api_verifications_total", "Recordings verified", {{"verdict", good ? "good" : "bad"}}).add();
+  (good ? api.metrics.verified_good : api.metrics.verified_bad).add();
   return net::Response::json(200, to_json(done));
 }
 

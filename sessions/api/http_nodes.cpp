@@ -44,20 +44,6 @@ constexpr NodeRoute kNodeRoutes[] = {
     {Method::post, "payouts/{id}/retry"},
 };
 
-// The pattern with its parameters put in again, each as one segment.
-std::string filled(std::string_view pattern, const net::Request& request) {
-  std::string target = "/api/v1/";
-  while (!pattern.empty()) {
-    std::size_t open = pattern.find('{');
-    target += pattern.substr(0, open);
-    if (open == std::string_view::npos) break;
-    std::size_t close = pattern.find('}', open);
-    target += net::percent_encode(request.param(std::string(pattern.substr(open + 1, close - open - 1))));
-    pattern.remove_prefix(close + 1);
-  }
-  return target;
-}
-
 }  // namespace
 
 void add_node_routes(net::Router& router, Api& api) {

@@ -62,6 +62,19 @@ net::Response pass_on(net::Client& to, net::Request& request, std::string target
   return response;
 }
 
+std::string filled(std::string_view pattern, const net::Request& request) {
+  std::string target = "/api/v1/";
+  while (!pattern.empty()) {
+    std::size_t open = pattern.find('{');
+    target += pattern.substr(0, open);
+    if (open == std::string_view::npos) break;
+    std::size_t close = pattern.find('}', open);
+    target += net::percent_encode(request.param(std::string(pattern.substr(open + 1, close - open - 1))));
+    pattern.remove_prefix(close + 1);
+  }
+  return target;
+}
+
 void add_rdp_routes(net::Router& router, Api& api) {
   using net::Method;
   router.add(Method::get, "/api/v1/sessions/{id}/connection", [&api](net::Request& r) { return connection(api, r); });

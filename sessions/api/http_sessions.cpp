@@ -54,7 +54,7 @@ void no_body(const net::Request& request) {
 net::Response create(Api& api, net::Request& request) {
   json::value body = request.json_body();
   Sessions::Made made = api.sessions.create(body, asked(request));
-  if (made.created) api.metrics.counter("lucid_api_sessions_created_total", "Sessions created").add();
+  if (made.created) api.metrics.sessions_created.add();
   net::Response response = answer(201, made.session);
   response.headers.set("Location", "/api/v1/sessions/" + made.session.id.text());
   return response;
@@ -99,7 +99,7 @@ void add_session_routes(net::Router& router, Api& api) {
   router.add(Method::del, one, [&api](net::Request& r) {
     Id id = session_id(r);
     net::Response response = net::Response::json(200, to_public(id, api.sessions.remove(id)));
-    api.metrics.counter("lucid_api_sessions_deleted_total", "Deletions answered with a receipt").add();
+    api.metrics.sessions_deleted.add();
     return response;
   });
   for (Action action : {Action::start, Action::pause, Action::resume, Action::stop, Action::terminate})

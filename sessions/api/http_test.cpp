@@ -66,6 +66,7 @@ class Door : public testing::Test {
                       .random = random_,
                       .forget = [this](const Id& id) { recordings_.forget(id); }}};
   LimitKeeper limits_{sessions_, clock_, runtime::Log("session-api")};
+  std::atomic<bool> stopping_ = false;
   Api api_{sessions_,
            recordings_,
            limits_,
@@ -74,7 +75,9 @@ class Door : public testing::Test {
            {},
            metrics_,
            {nobody(), nobody(), nobody()},
-           nobody()};
+           nobody(),
+           nobody(),
+           stopping_};
   std::unique_ptr<net::Server> server_;
   std::string token_ = kToken;
 };

@@ -69,7 +69,9 @@ class Service final : public runtime::RunningService {
              {.servers = context.client_for("rdp-server-manager", kName),
               .gateway = context.client_for("xrdp-integration", kName),
               .controller = context.client_for("session-controller", kName)},
-             context.client_for("node-management", kName)} {
+             context.client_for("node-management", kName),
+             context.client_for("resource-monitor", kName),
+             stopping_} {
     runtime::HttpFront front;
     front.service = kName;
     front.router = make_router(api_);
@@ -80,7 +82,12 @@ class Service final : public runtime::RunningService {
     server_ = runtime::serve_http(context, std::move(front));
   }
 
-  void drain(std::chrono::milliseconds grace) override { server_->stop(grace); }
+  ~Service() override { stopping_ = true; }
+
+  void drain(std::chrono::milliseconds grace) override {
+    stopping_ = true;
+    server_->stop(grace);
+  }
 
  private:
   std::unique_ptr<store::Documents> documents_;
@@ -89,6 +96,7 @@ class Service final : public runtime::RunningService {
   Recordings recordings_;
   Sessions sessions_;
   LimitKeeper limits_;
+  std::atomic<bool> stopping_ = false;
   Api api_;
   std::unique_ptr<net::Server> server_;
 };

@@ -86,7 +86,11 @@ bool Pipeline::follow_up(const Id& session) {
         return true;
       default: return true;
     }
-  } catch (const Error& e) { return e.kind() == ErrorKind::not_found && e.code() == "recording_not_found"; }
+  } catch (const Error& e) {
+    if (e.kind() == ErrorKind::not_found && e.code() == "recording_not_found") return true;
+    metrics_.follow_up_retries.add();
+    return false;
+  }
 }
 
 }  // namespace lucid::pipeline

@@ -20,7 +20,7 @@ class Service final : public runtime::RunningService {
         recorder_(context.client_for("session-recorder", kName)),
         processor_(context.client_for("chunk-processor", kName)),
         storage_(context.client_for("session-storage", kName)),
-        pipeline_(*documents_, leases_, context.clock,
+        pipeline_(*documents_, leases_, context.clock, context.metrics,
                   {.start = [this](const auto& plan, const auto& lease) { return recorder_.start(plan, lease); },
                    .pause = [this](const Id& id) { recorder_.pause(id); },
                    .resume = [this](const Id& id) { recorder_.resume(id); },
@@ -31,19 +31,12 @@ class Service final : public runtime::RunningService {
                          storage_.close(id);
                        }}) {
     pipeline_.open();
-    runtime::Metrics& m = context.metrics;
-    runtime::Gauge& live = m.gauge("lucid_pipeline_live_recordings", "Recordings that are starting, active, paused or stopping");
-    runtime::Gauge& stalled = m.gauge("lucid_pipeline_stalled_recordings", "Active recordings whose recorder has been silent for a lease");
-    runtime::Gauge& backlog = m.gauge("lucid_pipeline_backlog_segments", "Segments that recorders hold uncommitted");
     server_ = runtime::serve_http(
         context, {.service = kName,
                   .router = routes(pipeline_),
                   .health = {{"recordings",
-                              [this, &live, &stalled, &backlog]() -> std::optional<std::string> {
+                              [this]() -> std::optional<std::string> {
                                 auto t = pipeline_.totals();
-                                live.set(static_cast<double>(t.live));
-                                stalled.set(static_cast<double>(t.stalled));
-                                backlog.set(static_cast<double>(t.backlog));
                                 if (t.stalled > 0)
                                   return fmt::format("{} of {} live recordings are stalled: their recorder is silent", t.stalled, t.live);
                                 return std::nullopt;

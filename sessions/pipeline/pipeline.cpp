@@ -19,8 +19,10 @@ Error illegal(State state, std::string_view action) {
 
 }  // namespace
 
-Pipeline::Pipeline(store::Documents& documents, store::Leases& leases, const Clock& clock, Outside outside)
-    : documents_(documents), leases_(leases), clock_(clock), outside_(std::move(outside)) {}
+Pipeline::Pipeline(store::Documents& documents, store::Leases& leases, const Clock& clock, runtime::Metrics& metrics, Outside outside)
+    : documents_(documents), leases_(leases), clock_(clock), outside_(std::move(outside)), metrics_(metrics), exposure_(metrics, [this] {
+        update_gauges();
+      }) {}
 
 Pipeline::~Pipeline() {
   {
@@ -129,6 +131,7 @@ void Pipeline::move(Recording& r, Trigger trigger, const std::string& cause) {
   r.cause = cause;
   r.since_wall_ms = now;
   save(r);
+  metrics_.transitions[static_cast<std::size_t>(*to)]->add();
 }
 
 contracts::RecordingStatus Pipeline::describe(Recording& r) {
@@ -371,6 +374,9 @@ void Pipeline::commit(const Id& session, const contracts::Commit& commit) {
   if ((commit.flags & recording::kGap) != 0) ++r->gaps;
   if ((commit.flags & recording::kEnd) != 0) r->ended = true;
   save_progress(*r);
+  metrics_.chunks.add();
+  metrics_.bytes.add(static_cast<double>(commit.stored_size));
+  if ((commit.flags & recording::kGap) != 0) metrics_.gaps.add();
   if (r->ended && next(r->state, Trigger::ended)) {
     move(*r, Trigger::ended, r->state == State::stopping ? "" : "ended by the recorder");
     wake(session);
@@ -381,6 +387,7 @@ void Pipeline::failure(const Id& session, std::uint64_t sequence, Stage stage, c
   auto r = find(session);
   std::lock_guard lock(r->mutex);
   r->stats.error(stage);
+  metrics_.retries[static_cast<std::size_t>(stage)]->add();
   r->failure = fmt::format("chunk {} failed at {}: {}", sequence, name(stage), to_utf8(reason, 300));
 }
 
@@ -408,6 +415,16 @@ Pipeline::Totals Pipeline::totals() {
     if ((r->state == State::active || r->state == State::paused) && !leases_.current(r->plan.session.text())) ++t.stalled;
   }
   return t;
+}
+
+void Pipeline::update_gauges() {
+  Totals t = totals();
+  metrics_.live.set(static_cast<double>(t.live));
+  metrics_.stalled.set(static_cast<double>(t.stalled));
+  metrics_.backlog.set(static_cast<double>(t.backlog));
+  metrics_.alarms.set(static_cast<double>(t.alarms));
+  std::lock_guard lock(work_mutex_);
+  metrics_.follow_ups.set(static_cast<double>(work_.size()));
 }
 
 }  // namespace lucid::pipeline

@@ -14,8 +14,10 @@
 #include "lib/base/clock.hpp"
 #include "lib/contracts/pipeline.hpp"
 #include "lib/contracts/recorder.hpp"
+#include "lib/runtime/exposure.hpp"
 #include "lib/store/documents.hpp"
 #include "lib/store/leases.hpp"
+#include "sessions/pipeline/pipeline_metrics.hpp"
 #include "sessions/pipeline/stage_stats.hpp"
 #include "sessions/pipeline/state_machine.hpp"
 
@@ -30,7 +32,7 @@ struct Outside {
 
 class Pipeline {
  public:
-  Pipeline(store::Documents& documents, store::Leases& leases, const Clock& clock, Outside outside);
+  Pipeline(store::Documents& documents, store::Leases& leases, const Clock& clock, runtime::Metrics& metrics, Outside outside);
   ~Pipeline();  // stops the follow-up thread
 
   // Loads what is unfinished and takes it up again; then the follow-up thread runs.
@@ -81,6 +83,7 @@ class Pipeline {
   void wake(const Id& session);
   void follow_up_loop();
   bool follow_up(const Id& session);  // true: nothing left to do
+  void update_gauges();
 
   store::Documents& documents_;
   store::Leases& leases_;
@@ -98,6 +101,8 @@ class Pipeline {
   std::map<Id, Work> work_;
   bool stopping_ = false;
   std::thread thread_;
+  PipelineMetrics metrics_;
+  runtime::Exposure exposure_;  // last: ends before what it looks at
 };
 
 }  // namespace lucid::pipeline

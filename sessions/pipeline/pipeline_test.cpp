@@ -16,6 +16,7 @@ namespace {
 struct Harness {
   TempDir dir;
   ManualClock clock;
+  runtime::Metrics metrics;
   SeededRandom random{1};
   std::unique_ptr<store::Documents> documents = store::open_sqlite_documents(dir.path() + "/pipeline.db");
   std::unique_ptr<store::Leases> leases = std::make_unique<store::Leases>(*documents, clock, 5000);
@@ -30,7 +31,7 @@ struct Harness {
   void restart() {
     pipeline.reset();
     leases = std::make_unique<store::Leases>(*documents, clock, 5000);
-    pipeline = std::make_unique<Pipeline>(*documents, *leases, clock,
+    pipeline = std::make_unique<Pipeline>(*documents, *leases, clock, metrics,
                                           Outside{.start =
                                                       [this](const auto&, const auto&) {
                                                         note("start");
@@ -42,6 +43,7 @@ struct Harness {
                                                   .finish = [this](const Id&) { note("finish"); }});
     pipeline->open();
   }
+  bool shows(const std::string& series) { return metrics.expose().find("\n" + series + "\n") != std::string::npos; }
   void note(const std::string& call) {
     on_call(call);
     std::lock_guard lock(mutex);
@@ -155,6 +157,39 @@ TEST(Pipeline, AFailedStartIsAnErrorThatRecovers) {
   h.on_call = [](const std::string&) {};
   h.pipeline->act(h.plan.session, "recover");
   EXPECT_EQ(h.pipeline->act(h.plan.session, "start").state, State::active);
+}
+
+TEST(Pipeline, ItsGaugesAreThoseOfTheMomentTheMetricsAreAskedFor) {
+  Harness h;
+  EXPECT_TRUE(h.shows("lucid_pipeline_live_recordings 0"));
+  h.started();
+  EXPECT_TRUE(h.shows("lucid_pipeline_live_recordings 1"));
+  EXPECT_TRUE(h.shows("lucid_pipeline_stalled_recordings 0"));
+  h.clock.advance(6000);  // nothing happens but that time passes
+  EXPECT_TRUE(h.shows("lucid_pipeline_stalled_recordings 1"));
+  h.pipeline->beat({{h.plan.session, h.pipeline->acquire(h.plan.session, "session-recorder").fencing_token, 7, "recording", "disk_full"}});
+  EXPECT_TRUE(h.shows("lucid_pipeline_stalled_recordings 0"));
+  EXPECT_TRUE(h.shows("lucid_pipeline_backlog_segments 7"));
+  EXPECT_TRUE(h.shows("lucid_pipeline_alarmed_recordings 1"));
+  h.pipeline.reset();
+  EXPECT_TRUE(h.shows("lucid_pipeline_backlog_segments 7")) << "the metrics outlive the pipeline";
+}
+
+TEST(Pipeline, ItCountsTransitionsGapsAndRetries) {
+  Harness h;
+  EXPECT_TRUE(h.shows("lucid_pipeline_gaps_total 0")) << "there before the first";
+  EXPECT_TRUE(h.shows("lucid_pipeline_retries_total{stage=\"stored\"} 0"));
+  h.started();
+  EXPECT_TRUE(h.shows("lucid_pipeline_transitions_total{to=\"starting\"} 1"));
+  EXPECT_TRUE(h.shows("lucid_pipeline_transitions_total{to=\"active\"} 1"));
+  h.pipeline->failure(h.plan.session, 0, Stage::stored, "disk");
+  EXPECT_TRUE(h.shows("lucid_pipeline_retries_total{stage=\"stored\"} 1"));
+  EXPECT_TRUE(h.shows("lucid_pipeline_retries_total{stage=\"hashed\"} 0"));
+  h.pipeline->commit(h.plan.session, h.chunk(0, recording::kGap));
+  h.pipeline->commit(h.plan.session, h.chunk(0, recording::kGap));  // told twice is told once
+  EXPECT_TRUE(h.shows("lucid_pipeline_gaps_total 1"));
+  EXPECT_TRUE(h.shows("lucid_pipeline_committed_chunks_total 1"));
+  EXPECT_TRUE(h.shows("lucid_pipeline_committed_bytes_total 100"));
 }
 
 TEST(Pipeline, IllegalMovesAreRefusedAndChangeNothing) {

@@ -22,7 +22,7 @@ class Service final : public runtime::RunningService {
         storage_(context.client_for("session-storage", kName)),
         processor_(
             config, *documents_, context.clock, context.random, context.keys.spool_key(), context.keys.checkpoint_key(),
-            context.keys.playback_public(),
+            context.keys.playback_public(), context.metrics,
             {.plan = [this](const Id& id) { return pipeline_.plan(id); },
              .begin = [this](const Id& id, std::uint64_t sequence, std::uint64_t token) { return pipeline_.begin(id, sequence, token); },
              .commit = [this](const Id& id, const contracts::Commit& commit) { pipeline_.commit(id, commit); },

@@ -27,7 +27,7 @@ json::array hex_list(const evidence::Proof& proof) {
 }  // namespace
 
 Processor::Processor(const Config& config, store::Documents& documents, const Clock& clock, RandomSource& random, crypto::BoxKey spool_key,
-                     crypto::SigningKey checkpoint_key, crypto::BoxPublicKey playback, Outside outside)
+                     crypto::SigningKey checkpoint_key, crypto::BoxPublicKey playback, runtime::Metrics& metrics, Outside outside)
     : config_(config),
       documents_(documents),
       clock_(clock),
@@ -35,7 +35,9 @@ Processor::Processor(const Config& config, store::Documents& documents, const Cl
       spool_keys_(std::move(spool_key)),
       checkpoint_key_(std::move(checkpoint_key)),
       playback_(playback),
-      outside_(std::move(outside)) {}
+      outside_(std::move(outside)),
+      metrics_(metrics),
+      exposure_(metrics, [this] { update_gauges(); }) {}
 
 contracts::ProcessorKeys Processor::keys() const {
   return {spool_keys_.public_key().text(), checkpoint_key_.verify_key().text(), config_.node};
@@ -62,7 +64,7 @@ void Processor::evict() {
   if (sessions_.size() < kKeptSessions) return;
   auto oldest = sessions_.end();
   for (auto it = sessions_.begin(); it != sessions_.end(); ++it)
-    if (it->second.use_count() == 1 && !it->second->ratchet &&
+    if (it->second.use_count() == 1 && !it->second->recording && it->second->uncovered_since_ms < 0 &&
         (oldest == sessions_.end() || it->second->last_used_ms < oldest->second->last_used_ms))
       oldest = it;
   if (oldest != sessions_.end()) sessions_.erase(oldest);
@@ -111,6 +113,7 @@ void Processor::ensure_epoch(Session& s) {
   write_manifest(next);
   s.manifest = std::move(next);
   s.ratchet.emplace(std::move(epoch.ratchet));
+  s.recording = true;
 }
 
 contracts::Committed Processor::already_committed(Session& s, const recording::OpenedSegment& segment, std::uint64_t expected) {
@@ -132,16 +135,26 @@ contracts::Committed Processor::already_committed(Session& s, const recording::O
   return {segment.session, segment.sequence, s.tree.size()};
 }
 
-contracts::Committed Processor::ingest(ByteView body, contracts::SegmentPart part) {
-  std::int64_t began = now_us();
+recording::OpenedSegment Processor::open(ByteView body, contracts::SegmentPart part) {
   auto header = recording::parse_spool_header(body);
   if (!header) throw header.error();
   crypto::Secret32 spool_key = spool_keys_.open(*header);
   auto opened = recording::open_segment(body, *header, spool_key);
   if (!opened) throw unacceptable(opened.error());
-  recording::OpenedSegment& segment = *opened;
-  if (!segment.closed && part == contracts::SegmentPart::closed)
-    throw Error(ErrorKind::malformed, "segment_cut", fmt::format("segment {} ends without its last batch", segment.sequence));
+  if (!opened->closed && part == contracts::SegmentPart::closed)
+    throw Error(ErrorKind::malformed, "segment_cut", fmt::format("segment {} ends without its last batch", opened->sequence));
+  return std::move(*opened);
+}
+
+contracts::Committed Processor::ingest(ByteView body, contracts::SegmentPart part) {
+  std::int64_t began = now_us();
+  recording::OpenedSegment segment;
+  try {
+    segment = open(body, part);
+  } catch (const Error&) {
+    metrics_.opened_errors.add();
+    throw;
+  }
 
   // The lease is checked before anything is kept of a session this processor does not know.
   std::uint64_t expected = outside_.begin(segment.session, segment.sequence, segment.fencing_token);
@@ -155,6 +168,7 @@ contracts::Committed Processor::ingest(ByteView body, contracts::SegmentPart par
         .with_fields({{"/expected", std::to_string(next)}});
 
   const char* stage = "encrypted";
+  runtime::Counter* errors = &metrics_.encrypted_errors;
   try {
     ensure_epoch(s);
     const recording::KeyEpoch& epoch = s.manifest.epochs.back();
@@ -168,6 +182,7 @@ contracts::Committed Processor::ingest(ByteView body, contracts::SegmentPart par
                                                 .flags = segment.flags},
                                                segment.records, key, random_);
     stage = "stored";
+    errors = &metrics_.stored_errors;
     std::int64_t store_began = now_us();
     auto put = outside_.put_chunk(segment.session, segment.sequence, chunk.stored);
     std::int64_t store_us = now_us() - store_began;
@@ -177,6 +192,10 @@ contracts::Committed Processor::ingest(ByteView body, contracts::SegmentPart par
                   fmt::format("storage holds another chunk {} of session {}", segment.sequence, segment.session.text()));
 
     stage = "committed";
+    errors = &metrics_.committed_errors;
+    std::int64_t commit_began = now_us();
+    // Until its leaf is signed: a segment sent again does not make the chunk any younger.
+    if (s.uncovered_since_ms < 0) s.uncovered_since_ms = clock_.steady_ms();
     recording::Leaf leaf{.session = segment.session,
                          .sequence = row.sequence,
                          .blake3 = row.blake3,
@@ -185,6 +204,7 @@ contracts::Committed Processor::ingest(ByteView body, contracts::SegmentPart par
                          .last_ms = row.last_ms,
                          .flags = row.flags};
     append_leaf(documents_, s, leaf, checkpoint_key_);
+    s.uncovered_since_ms = -1;
     s.ratchet->advance_past(segment.sequence - epoch.first_sequence);
     outside_.commit(segment.session, {.sequence = row.sequence,
                                       .fencing_token = segment.fencing_token,
@@ -198,12 +218,19 @@ contracts::Committed Processor::ingest(ByteView body, contracts::SegmentPart par
                                       .hash_us = chunk.times.hash_us,
                                       .store_us = store_us,
                                       .total_us = now_us() - began});
-    ++chunks_;
-    plain_bytes_ += row.plain_size;
-    stored_bytes_ += row.stored_size;
+    metrics_.chunks.add();
+    metrics_.plain_bytes.add(row.plain_size);
+    metrics_.stored_bytes.add(row.stored_size);
+    auto observe = [](runtime::Histogram& histogram, std::int64_t us) { histogram.observe(static_cast<double>(us) / 1e6); };
+    observe(metrics_.compressed, chunk.times.compress_us);
+    observe(metrics_.encrypted, chunk.times.encrypt_us);
+    observe(metrics_.hashed, chunk.times.hash_us);
+    observe(metrics_.stored, store_us);
+    observe(metrics_.committed, now_us() - commit_began);
+    observe(metrics_.segment_seconds, now_us() - began);
     return {segment.session, segment.sequence, s.tree.size()};
   } catch (const Error& e) {
-    ++failures_;
+    errors->add();
     try {
       outside_.failure(segment.session, segment.sequence, stage, e.what());
     } catch (const Error&) {
@@ -262,6 +289,8 @@ contracts::ProcessorClient::Final Processor::finish(const Id& id) {
   auto s = find(id);
   std::lock_guard lock(s->mutex);
   s->ratchet.reset();
+  s->recording = false;
+  s->uncovered_since_ms = -1;  // this checkpoint is the last one
   recording::Manifest last = s->manifest;
   last.final_checkpoint = s->checkpoint;
   last.started_wall_ms = outside_.plan(id).started_wall_ms;
@@ -276,6 +305,18 @@ void Processor::remove(const Id& id) {
   sessions_.erase(id);
 }
 
-Processor::Totals Processor::totals() const { return {chunks_, plain_bytes_, stored_bytes_, failures_}; }
+void Processor::update_gauges() {
+  std::size_t recording = 0;
+  std::int64_t now = clock_.steady_ms(), oldest = now;
+  {
+    std::lock_guard lock(mutex_);
+    for (const auto& [id, session] : sessions_) {
+      recording += session->recording ? 1 : 0;
+      if (std::int64_t since = session->uncovered_since_ms; since >= 0) oldest = std::min(oldest, since);
+    }
+  }
+  metrics_.sessions.set(static_cast<double>(recording));
+  metrics_.checkpoint_age_seconds.set(static_cast<double>(now - oldest) / 1000);
+}
 
 }  // namespace lucid::processor

@@ -12,7 +12,9 @@
 #include "lib/contracts/pipeline.hpp"
 #include "lib/contracts/processor.hpp"
 #include "lib/contracts/storage.hpp"
+#include "lib/runtime/exposure.hpp"
 #include "sessions/processor/config.hpp"
+#include "sessions/processor/processor_metrics.hpp"
 #include "sessions/processor/session.hpp"
 #include "sessions/processor/spool_keys.hpp"
 
@@ -32,7 +34,7 @@ struct Outside {
 class Processor {
  public:
   Processor(const Config& config, store::Documents& documents, const Clock& clock, RandomSource& random, crypto::BoxKey spool_key,
-            crypto::SigningKey checkpoint_key, crypto::BoxPublicKey playback, Outside outside);
+            crypto::SigningKey checkpoint_key, crypto::BoxPublicKey playback, runtime::Metrics& metrics, Outside outside);
 
   // Answers once the chunk is durable, in the tree, under a signed checkpoint and confirmed by the pipeline. Errors: malformed,
   // corrupt, conflict ("lease_lost", "out_of_order" with field /expected, "sequence_taken"), not_found, unavailable.
@@ -47,18 +49,15 @@ class Processor {
   contracts::ProcessorClient::Final finish(const Id& session);
   void remove(const Id& session);
 
-  struct Totals {
-    std::uint64_t chunks = 0, plain_bytes = 0, stored_bytes = 0, failures = 0;
-  };
-  Totals totals() const;
-
  private:
   std::shared_ptr<Session> find(const Id& id);  // Error{not_found, "session_not_found"}
   std::shared_ptr<Session> find_or_begin(const Id& id);
+  recording::OpenedSegment open(ByteView segment, contracts::SegmentPart part);
   contracts::Committed already_committed(Session& s, const recording::OpenedSegment& segment, std::uint64_t expected);
   void ensure_epoch(Session& s);
   void write_manifest(const recording::Manifest& manifest);
   void evict();
+  void update_gauges();
 
   Config config_;
   store::Documents& documents_;
@@ -70,7 +69,8 @@ class Processor {
   Outside outside_;
   std::mutex mutex_;  // guards sessions_
   std::unordered_map<Id, std::shared_ptr<Session>> sessions_;
-  std::atomic<std::uint64_t> chunks_{0}, plain_bytes_{0}, stored_bytes_{0}, failures_{0};
+  ProcessorMetrics metrics_;
+  runtime::Exposure exposure_;  // last: ends before what it looks at
 };
 
 }  // namespace lucid::processor

@@ -1,6 +1,8 @@
 #include "sessions/processor/processor.hpp"
 
+#include <future>
 #include <map>
+#include <thread>
 
 #include <gtest/gtest.h>
 
@@ -13,12 +15,41 @@ using namespace lucid::processor;
 
 namespace {
 
+// A real database whose writing of leaves a test can watch.
+class WatchedLeaves final : public store::Documents {
+ public:
+  WatchedLeaves(store::Documents& real, std::function<void()>& before_leaf) : real_(real), before_leaf_(before_leaf) {}
+  bool insert(const std::string& c, const std::string& key, const std::string& json) override { return real_.insert(c, key, json); }
+  std::vector<bool> insert_many(std::span<const Insert> inserts) override { return real_.insert_many(inserts); }
+  std::optional<store::Document> get(const std::string& c, const std::string& key) override { return real_.get(c, key); }
+  bool replace(const std::string& c, const std::string& key, const std::string& json, std::int64_t version) override {
+    return real_.replace(c, key, json, version);
+  }
+  void put(const std::string& c, const std::string& key, const std::string& json) override {
+    if (c == "leaves" && before_leaf_) before_leaf_();
+    real_.put(c, key, json);
+  }
+  bool remove(const std::string& c, const std::string& key) override { return real_.remove(c, key); }
+  std::uint64_t remove_range(const std::string& c, const std::string& from, const std::string& to) override {
+    return real_.remove_range(c, from, to);
+  }
+  std::vector<store::Document> scan(const std::string& c, const store::Scan& scan) override { return real_.scan(c, scan); }
+  std::uint64_t count(const std::string& c, const std::string& from, const std::string& to) override { return real_.count(c, from, to); }
+
+ private:
+  store::Documents& real_;
+  std::function<void()>& before_leaf_;
+};
+
 // The processor with a real database, real keys and sealed segments; storage and pipeline answer as each test needs.
 struct Harness {
   TempDir dir;
   ManualClock clock;
+  runtime::Metrics metrics;
   SeededRandom random{7};
-  std::unique_ptr<store::Documents> documents = store::open_sqlite_documents(dir.path() + "/processor.db");
+  std::unique_ptr<store::Documents> database = store::open_sqlite_documents(dir.path() + "/processor.db");
+  std::function<void()> before_leaf;
+  std::unique_ptr<store::Documents> documents = std::make_unique<WatchedLeaves>(*database, before_leaf);
   crypto::BoxKey spool_key = crypto::BoxKey::make(random), playback = crypto::BoxKey::make(random), auditor = crypto::BoxKey::make(random);
   crypto::SigningKey signing = crypto::SigningKey::make(random);
   Id session = Id::make(clock, random);
@@ -37,7 +68,7 @@ struct Harness {
     processor.reset();
     processor =
         std::make_unique<Processor>(Config{.node = "test"}, *documents, clock, random, crypto::BoxKey(spool_key.secret().clone()),
-                                    *crypto::SigningKey::parse(signing.text()), playback.public_key(),
+                                    *crypto::SigningKey::parse(signing.text()), playback.public_key(), metrics,
                                     Outside{.plan =
                                                 [this](const Id& id) {
                                                   if (id != session) throw Error(ErrorKind::not_found, "recording_not_found", "none");
@@ -131,6 +162,11 @@ struct Harness {
           recording::encode_leaf(recording::leaf_of(recording::parse_chunk_header(stored.at(i)).value(), crypto::blake3(stored.at(i))))));
     EXPECT_EQ(checkpoint->root, tree.root());
   }
+  double value(const std::string& series) {
+    std::string text = metrics.expose(), line = "\n" + series + " ";
+    auto at = text.find(line);
+    return at == std::string::npos ? -1 : std::stod(text.substr(at + line.size()));
+  }
   std::string code_of(const Bytes& body, contracts::SegmentPart part = contracts::SegmentPart::closed) {
     try {
       processor->ingest(body, part);
@@ -215,6 +251,67 @@ TEST(Processor, RefusesWhatIsNotTheNextWholeUnalteredSegmentOfTheLeaseHolder) {
   EXPECT_EQ(h.code_of(h.segment(1)), "sequence_taken");
   EXPECT_EQ(h.told, 1u);
   h.expect_signed(1);
+}
+
+TEST(Processor, TheCheckpointAgeIsThatOfTheOldestStoredChunkWithoutOne) {
+  Harness h;
+  EXPECT_EQ(h.value("lucid_processor_checkpoint_age_seconds"), 0);
+  h.ingest(0);
+  h.clock.advance(60'000);
+  EXPECT_EQ(h.value("lucid_processor_checkpoint_age_seconds"), 0) << "its leaf is signed";
+  h.before_leaf = [] { throw Error(ErrorKind::unavailable, "database_unavailable", "the disk fails"); };
+  EXPECT_EQ(h.code_of(h.segment(1)), "database_unavailable");
+  EXPECT_EQ(h.stored.count(1), 1u);
+  h.clock.advance(2'500);
+  EXPECT_EQ(h.value("lucid_processor_checkpoint_age_seconds"), 2.5);
+  EXPECT_EQ(h.code_of(h.segment(1)), "database_unavailable");
+  h.clock.advance(1'000);
+  EXPECT_EQ(h.value("lucid_processor_checkpoint_age_seconds"), 3.5) << "sending it again makes it no younger";
+  h.before_leaf = {};
+  h.ingest(1);
+  EXPECT_EQ(h.value("lucid_processor_checkpoint_age_seconds"), 0);
+  h.expect_signed(2);
+}
+
+TEST(Processor, TheCheckpointAgeGrowsWhileACommitHangs) {
+  Harness h;
+  h.ingest(0);
+  std::promise<void> reached, go_on;
+  h.before_leaf = [&] {
+    reached.set_value();
+    go_on.get_future().wait();
+  };
+  std::thread sender([&] { h.ingest(1); });
+  reached.get_future().wait();
+  h.clock.advance(4'000);
+  EXPECT_EQ(h.value("lucid_processor_checkpoint_age_seconds"), 4) << "asked while the session's lock is held";
+  go_on.set_value();
+  sender.join();
+  EXPECT_EQ(h.value("lucid_processor_checkpoint_age_seconds"), 0);
+}
+
+TEST(Processor, ItCountsChunksAndErrorsByStageAndTheSessionsItSeals) {
+  Harness h;
+  EXPECT_EQ(h.value("lucid_processor_errors_total{stage=\"stored\"}"), 0) << "there before the first";
+  EXPECT_EQ(h.value("lucid_processor_sessions"), 0);
+  h.ingest(0);
+  h.ingest(0);
+  EXPECT_EQ(h.value("lucid_processor_chunks_total"), 1);
+  EXPECT_EQ(h.value("lucid_processor_stored_bytes_total"), static_cast<double>(h.stored.at(0).size()));
+  EXPECT_EQ(h.value("lucid_processor_stage_seconds_count{stage=\"stored\"}"), 1);
+  EXPECT_EQ(h.value("lucid_processor_segment_seconds_count"), 1);
+  EXPECT_EQ(h.value("lucid_processor_sessions"), 1);
+  Bytes altered = h.segment(1);
+  altered.back() ^= 1;
+  EXPECT_EQ(h.code_of(altered), "segment_altered");
+  EXPECT_EQ(h.value("lucid_processor_errors_total{stage=\"opened\"}"), 1);
+  h.after_store = [] { throw Error(ErrorKind::unavailable, "unreachable", "away"); };
+  h.code_of(h.segment(1));
+  EXPECT_EQ(h.value("lucid_processor_errors_total{stage=\"stored\"}"), 1);
+  EXPECT_EQ(h.value("lucid_processor_checkpoint_age_seconds"), 0) << "whether it is stored is not known";
+  h.after_store = [] {};
+  h.processor->finish(h.session);
+  EXPECT_EQ(h.value("lucid_processor_sessions"), 0);
 }
 
 TEST(Processor, TakesTheUnclosedLastSegmentOfACrashedRecorderAsItIs) {

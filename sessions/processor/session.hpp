@@ -3,6 +3,7 @@
 // what survives; keys never do. Guarded by `mutex`.
 #pragma once
 
+#include <atomic>
 #include <mutex>
 #include <optional>
 #include <string>
@@ -25,6 +26,9 @@ struct Session {
   bool ended = false;                         // the last leaf carries the end flag
   std::optional<recording::Ratchet> ratchet;  // of manifest.epochs.back(), once started by this process
   std::int64_t last_used_ms = 0;
+  // Read without `mutex`, which a commit holds for as long as storage takes.
+  std::atomic<bool> recording = false;                // the ratchet is there
+  std::atomic<std::int64_t> uncovered_since_ms = -1;  // steady clock: a chunk is stored that no checkpoint covers yet; -1: none
 };
 
 // Reads a session's documents; nullptr when there are none. Error{corrupt} when they contradict each other.

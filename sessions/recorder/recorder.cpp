@@ -74,11 +74,13 @@ Recorder::Recorder(RecorderConfig config, RecorderParts parts)
                                  ids == &answer.lost ? "the pipeline gave it to another recorder" : "the pipeline does not know it");
                     }},
       config_.heartbeat);
+  exposure_ = std::make_unique<runtime::Exposure>(parts_.metrics, [this] { update_gauges(); });
   recover();
   herald_->wake();
 }
 
 Recorder::~Recorder() {
+  exposure_.reset();
   std::vector<std::shared_ptr<DisplayRecorder>> captures;
   {
     std::lock_guard lock(mutex_);
@@ -412,7 +414,6 @@ std::vector<RecordingInfo> Recorder::list() const {
 }
 
 std::vector<contracts::Beat> Recorder::beats() {
-  update_gauges();
   std::vector<contracts::Beat> out;
   std::lock_guard lock(mutex_);
   beaten_.clear();
@@ -426,6 +427,7 @@ std::vector<contracts::Beat> Recorder::beats() {
 
 void Recorder::update_gauges() {
   metrics_.backlog.set(static_cast<double>(sender_->backlog()));
+  metrics_.oldest_segment_age_seconds.set(static_cast<double>(sender_->waiting_ms()) / 1000);
   metrics_.spool_bytes.set(static_cast<double>(spool_->bytes()));
   metrics_.memory_bytes.set(static_cast<double>(spool_->memory_bytes()));
   std::lock_guard lock(mutex_);

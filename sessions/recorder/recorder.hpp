@@ -16,6 +16,7 @@
 #include "lib/base/clock.hpp"
 #include "lib/contracts/recorder.hpp"
 #include "lib/crypto/sealed_box.hpp"
+#include "lib/runtime/exposure.hpp"
 #include "lib/runtime/metrics.hpp"
 #include "sessions/recorder/config.hpp"
 #include "sessions/recorder/display_recorder.hpp"
@@ -111,6 +112,7 @@ class Recorder {
   std::unique_ptr<Spool> spool_;           // in this order: each uses those before it
   std::unique_ptr<Sender> sender_;
   std::unique_ptr<Herald> herald_;
+  std::unique_ptr<runtime::Exposure> exposure_;
 };
 
 }  // namespace lucid::recorder

@@ -20,12 +20,14 @@ struct RecorderMetrics {
         encode_seconds(m.histogram("lucid_recorder_encode_seconds", "Comparing and encoding, per frame")),
         recordings(m.gauge("lucid_recorder_recordings", "Recordings this recorder holds")),
         backlog(m.gauge("lucid_recorder_backlog_segments", "Closed segments not committed yet")),
+        oldest_segment_age_seconds(
+            m.gauge("lucid_recorder_oldest_segment_age_seconds", "Age of the oldest closed segment that is not committed; 0 without one")),
         spool_bytes(m.gauge("lucid_recorder_spool_bytes", "Bytes of spool files on disk")),
         memory_bytes(m.gauge("lucid_recorder_memory_bytes", "Bytes of batches that could not be written to disk")) {}
 
   runtime::Counter &frames, &events, &masked_keys, &picture_bytes, &missed_damage_pixels, &segments, &committed, &gaps;
   runtime::Histogram &grab_seconds, &encode_seconds;
-  runtime::Gauge &recordings, &backlog, &spool_bytes, &memory_bytes;
+  runtime::Gauge &recordings, &backlog, &oldest_segment_age_seconds, &spool_bytes, &memory_bytes;
 };
 
 }  // namespace lucid::recorder

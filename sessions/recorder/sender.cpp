@@ -285,7 +285,7 @@ void Sender::put_filler(const Segment& like, std::uint64_t sequence, std::uint16
       if (in_place)
         segments.front().segment = filler;
       else
-        segments.push_front({filler, std::chrono::steady_clock::now()});
+        segments.push_front({filler, segments.front().since});
       return;
     }
   }

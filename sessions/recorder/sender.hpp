@@ -56,7 +56,7 @@ class Sender {
   void drop(const Id& session);
   std::size_t backlog(const Id& session) const;
   std::size_t backlog() const;
-  // How long the oldest segment has been waiting, in ms.
+  // How long the oldest segment has been waiting since it was closed (recovered ones: since they were found), in ms.
   std::int64_t waiting_ms() const;
   // Waits until nothing is queued; false when `longest` has passed.
   bool wait_until_empty(std::chrono::milliseconds longest);

@@ -15,15 +15,10 @@ class Service final : public runtime::RunningService {
  public:
   Service(const runtime::Context& context, const Config& config)
       : documents_(open(context, config)), storage_(config, {context.files, context.clock, context.metrics, *documents_, free_bytes_of}) {
-    runtime::Gauge& free = context.metrics.gauge("lucid_storage_free_bytes", "Free on the disk of the packs", {{"service", kServiceName}});
     server_ = runtime::serve_http(context, {.service = kServiceName,
                                             .router = routes(storage_),
                                             .health = {{"disk_writable", [this] { return storage_.write_problem(); }},
-                                                       {"disk_space",
-                                                        [this, &free, directory = config.directory] {
-                                                          free.set(static_cast<double>(free_bytes_of(directory)));
-                                                          return storage_.space_problem();
-                                                        }}},
+                                                       {"disk_space", [this] { return storage_.space_problem(); }}},
                                             .authenticate = {},
                                             .worker_threads = kWorkers});
   }

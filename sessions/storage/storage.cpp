@@ -21,6 +21,20 @@ namespace {
 constexpr std::size_t kRowsPerRead = 5'000;
 
 const runtime::Labels kLabels{{"service", kServiceName}};
+constexpr const char* kErrors = "lucid_storage_errors_total";
+constexpr const char* kErrorsHelp = "Writes and reads that the disk or the database failed";
+
+runtime::Labels operation(const char* name) {
+  runtime::Labels labels = kLabels;
+  labels["operation"] = name;
+  return labels;
+}
+
+// The disk's or the database's failure, not a mistake of who asked. What is stored but damaged is counted by itself.
+bool is_fault(const Error& error) {
+  return error.kind() == ErrorKind::unavailable || error.kind() == ErrorKind::storage_full ||
+         (error.kind() == ErrorKind::corrupt && error.code() != "chunk_corrupt");
+}
 
 std::string name_of(const Id& session, std::uint64_t sequence) { return fmt::format("chunk {} of session {}", sequence, session.text()); }
 
@@ -47,6 +61,8 @@ struct Storage::Instruments {
   runtime::Counter& duplicates;
   runtime::Counter& corrupt;
   runtime::Counter& recovered;
+  runtime::Counter &write_errors, &read_errors;
+  runtime::Gauge& free_bytes;
   runtime::Histogram& seconds;
   explicit Instruments(runtime::Metrics& m)
       : stored(m.counter("lucid_storage_chunks_stored_total", "Chunks stored durably", kLabels)),
@@ -54,6 +70,9 @@ struct Storage::Instruments {
         duplicates(m.counter("lucid_storage_duplicate_chunks_total", "Chunks sent again that were there already", kLabels)),
         corrupt(m.counter("lucid_storage_corrupt_chunks_total", "Chunks read that were not what was stored", kLabels)),
         recovered(m.counter("lucid_storage_recovered_chunks_total", "Chunks found in a pack without their index row", kLabels)),
+        write_errors(m.counter(kErrors, kErrorsHelp, operation("write"))),
+        read_errors(m.counter(kErrors, kErrorsHelp, operation("read"))),
+        free_bytes(m.gauge("lucid_storage_free_bytes", "Free on the disk of the packs", kLabels)),
         seconds(m.histogram("lucid_storage_put_duration_seconds", "From the chunk's bytes to their durability", kLabels)) {}
 };
 
@@ -69,7 +88,18 @@ auto Storage::noting(const F& write) {
       return answer;
     }
   } catch (const Error& error) {
+    if (is_fault(error)) instruments_->write_errors.add();
     note_write(error);
+    throw;
+  }
+}
+
+template <class F>
+auto Storage::reading(const F& read) const {
+  try {
+    return read();
+  } catch (const Error& error) {
+    if (is_fault(error)) instruments_->read_errors.add();
     throw;
   }
 }
@@ -79,8 +109,9 @@ Storage::Storage(const Config& config, const Parts& parts)
       parts_(parts),
       log_(kServiceName),
       packs_(packs_in(config.directory), parts.files, chunk_length, recording::kChunkHeaderSize, config.pack_bytes),
-      instruments_(std::make_unique<Instruments>(parts.metrics)) {
-  auto each_id = [this](const char* collection, const auto& use) {
+      instruments_(std::make_unique<Instruments>(parts.metrics)),
+      exposure_(parts.metrics, [this] { update_gauges(); }) {
+  auto each_id = [this](const char* collection, runtime::Counter& errors, const auto& use) {
     for (const store::Document& document : parts_.documents.scan(collection, {.limit = SIZE_MAX})) {
       auto id = Id::parse(document.key);
       if (!id) continue;
@@ -89,12 +120,13 @@ Storage::Storage(const Config& config, const Parts& parts)
       } catch (const Error& error) {
         // A full disk or one damaged session must not keep all others from being read; it is tried again at its next use.
         note_write(error);
+        if (is_fault(error)) errors.add();
         log_.error("session could not be looked through", {{"session", document.key}, {"error", error.what()}});
       }
     }
   };
-  each_id(kDeleting, [this](const Id& id) { remove_locked(id); });
-  each_id(kOpen, [this](const Id& id) { lock_session(id, Loading::needed); });
+  each_id(kDeleting, instruments_->write_errors, [this](const Id& id) { remove_locked(id); });
+  each_id(kOpen, instruments_->read_errors, [this](const Id& id) { lock_session(id, Loading::needed); });
 }
 
 Storage::~Storage() = default;
@@ -202,7 +234,7 @@ contracts::StorageClient::Put Storage::put_chunk(const Id& session, std::uint64_
   if (sequence >= INT64_MAX) throw Error(ErrorKind::invalid, "chunk_mismatch", fmt::format("sequence {} is out of range", sequence));
   Hash32 hash = crypto::blake3(stored);
 
-  auto [state, lock] = lock_for_chunk(session, sequence);
+  auto [state, lock] = reading([&] { return lock_for_chunk(session, sequence); });
   // Below next_sequence it may be there; from there on nothing is: this process alone writes.
   if (sequence < state->summary.next_sequence) {
     if (auto there = row(session, sequence)) {
@@ -251,13 +283,16 @@ contracts::ChunkRow Storage::write_chunk(const Id& id, const recording::ChunkHea
 
 StoredChunk Storage::chunk(const Id& session, std::uint64_t sequence) {
   auto none = [&] { return Error(ErrorKind::not_found, "chunk_not_found", fmt::format("{} is not stored", name_of(session, sequence))); };
-  auto found = row(session, sequence);
+  auto found = reading([&] { return row(session, sequence); });
   if (!found) throw none();
   StoredChunk chunk{*found, {}};
   try {
     chunk.bytes = packs_.read(session, location_of(*found));
   } catch (const Error& error) {
-    if (error.kind() != ErrorKind::corrupt && error.kind() != ErrorKind::not_found) throw;
+    if (error.kind() != ErrorKind::corrupt && error.kind() != ErrorKind::not_found) {
+      instruments_->read_errors.add();
+      throw;
+    }
     // Removed between row and bytes, or really damaged?
     if (!row(session, sequence)) throw none();
     report_corrupt(session, *found, error.what());
@@ -287,7 +322,7 @@ void Storage::report_corrupt(const Id& id, const contracts::ChunkRow& row, const
 }
 
 std::vector<contracts::ChunkRow> Storage::chunks(const Id& session, std::uint64_t from, std::size_t limit) {
-  return read_rows(parts_.documents, session, from, limit);
+  return reading([&] { return read_rows(parts_.documents, session, from, limit); });
 }
 
 void Storage::put_manifest(const Id& session, std::string_view text) {
@@ -306,7 +341,7 @@ void Storage::put_manifest(const Id& session, std::string_view text) {
 }
 
 std::optional<std::string> Storage::manifest(const Id& session) {
-  auto document = parts_.documents.get(kManifests, session.text());
+  auto document = reading([&] { return parts_.documents.get(kManifests, session.text()); });
   if (!document) return std::nullopt;
   return std::move(document->json);
 }
@@ -326,16 +361,18 @@ std::optional<contracts::StorageSummary> Storage::live_summary(const Id& id) {
 
 contracts::StorageSummary Storage::summary(const Id& session) {
   if (auto live = live_summary(session)) return *live;
-  if (auto document = parts_.documents.get(kSessions, session.text()))
-    if (auto closed = read_closed(*document)) return *closed;
-  store::PackEnd end;
-  return summary_from_rows(session, end);
+  return reading([&] {
+    if (auto document = parts_.documents.get(kSessions, session.text()))
+      if (auto closed = read_closed(*document)) return *closed;
+    store::PackEnd end;
+    return summary_from_rows(session, end);
+  });
 }
 
 SessionPage Storage::list(const std::string& cursor, std::size_t limit) {
   SessionPage page;
   std::vector<store::Document> documents =
-      parts_.documents.scan(kSessions, {.to = cursor, .limit = limit + 1, .order = store::Order::descending});
+      reading([&] { return parts_.documents.scan(kSessions, {.to = cursor, .limit = limit + 1, .order = store::Order::descending}); });
   bool more = documents.size() > limit;
   if (more) documents.resize(limit);
   for (const store::Document& document : documents) {
@@ -407,6 +444,8 @@ void Storage::remove_locked(const Id& id) {
   log_.info("session removed", {{"session", key}});
 }
 
+void Storage::update_gauges() { instruments_->free_bytes.set(static_cast<double>(parts_.free_bytes(config_.directory))); }
+
 std::optional<std::string> Storage::space_problem() const {
   std::uint64_t free = parts_.free_bytes(config_.directory);
   if (free >= config_.min_free_bytes) return std::nullopt;
@@ -420,9 +459,10 @@ std::optional<std::string> Storage::write_problem() {
     if (!write_problem_) return std::nullopt;
   }
   try {
-    noting([&] { parts_.files.replace_file(config_.directory + "/write-check", as_bytes("ok")); });
-  } catch (const Error&) {
-    // Remembered by noting().
+    parts_.files.replace_file(config_.directory + "/write-check", as_bytes("ok"));
+    note_write(std::nullopt);
+  } catch (const Error& error) {
+    note_write(error);  // a check, not a chunk: not counted
   }
   std::lock_guard lock(mutex_);
   return write_problem_;

@@ -17,6 +17,7 @@
 #include "lib/base/file_ops.hpp"
 #include "lib/contracts/storage.hpp"
 #include "lib/recording/chunk.hpp"
+#include "lib/runtime/exposure.hpp"
 #include "lib/runtime/log.hpp"
 #include "lib/runtime/metrics.hpp"
 #include "lib/store/documents.hpp"
@@ -100,9 +101,13 @@ class Storage {
   void remove_locked(const Id& id);
   void drop(const Id& id, Session& session);
   void note_write(const std::optional<Error>& failed);
-  // Runs `write`, remembering for /health whether it worked.
+  // Runs `write`, remembering for /health whether it worked and counting when the disk failed it.
   template <class F>
   auto noting(const F& write);
+  // Runs `read`, counting when the disk failed it.
+  template <class F>
+  auto reading(const F& read) const;
+  void update_gauges();
   [[noreturn]] void report_corrupt(const Id& id, const contracts::ChunkRow& row, const std::string& found);
 
   const Config config_;
@@ -113,6 +118,7 @@ class Storage {
   mutable std::mutex mutex_;  // the two below; never held over disk access
   std::unordered_map<Id, std::shared_ptr<Session>> sessions_;
   std::optional<std::string> write_problem_;
+  runtime::Exposure exposure_;  // last: ends before what it looks at
 };
 
 }  // namespace lucid::storage

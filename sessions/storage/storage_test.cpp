@@ -101,6 +101,45 @@ TEST_F(StorageTest, DamagedBytesAreNeverDataAndLeaveAnIncident) {
   EXPECT_NE(metrics.expose().find("lucid_storage_corrupt_chunks_total{service=\"session-storage\"} 2"), std::string::npos);
 }
 
+TEST_F(StorageTest, FailuresOfTheDiskAreCountedAndMistakesOfTheAskerAreNot) {
+  auto errors = [&](const std::string& operation) {
+    std::string name = "lucid_storage_errors_total{operation=\"" + operation + "\",service=\"session-storage\"} ", text = metrics.expose();
+    auto at = text.find(name);
+    return at == std::string::npos ? -1 : std::stoi(text.substr(at + name.size()));
+  };
+  EXPECT_EQ(errors("write"), 0) << "there before the first failure";
+  EXPECT_EQ(errors("read"), 0);
+  std::string failing;
+  FaultyFileOps files([&](std::string_view call, const std::string& path, std::uint64_t) {
+    return call == failing && path.find(".pack") != std::string::npos ? EIO : 0;
+  });
+  start(files);
+  put(0);
+  EXPECT_EQ(code_of([&] { storage->chunk(session, 7); }), "chunk_not_found");
+  EXPECT_EQ(code_of([&] { storage->put_chunk(session, 4, chunk_of(session, 3)); }), "chunk_mismatch");
+  EXPECT_EQ(errors("write") + errors("read"), 0);
+  failing = "write";
+  EXPECT_EQ(code_of([&] { put(1); }), "unavailable");
+  EXPECT_EQ(code_of([&] { put(1); }), "unavailable");
+  EXPECT_EQ(errors("write"), 2);
+  failing = "read_at";
+  EXPECT_EQ(code_of([&] { storage->chunk(session, 0); }), "unavailable");
+  EXPECT_EQ(errors("read"), 1);
+  failing.clear();
+  put(1);
+  storage->chunk(session, 0);
+  EXPECT_EQ(errors("write"), 2);
+  EXPECT_EQ(errors("read"), 1);
+  stop();
+}
+
+TEST_F(StorageTest, TheFreeSpaceIsThatOfTheMomentTheMetricsAreAskedFor) {
+  free = 12'345'678;
+  EXPECT_NE(metrics.expose().find("lucid_storage_free_bytes{service=\"session-storage\"} 12345678\n"), std::string::npos);
+  free = 5'000;
+  EXPECT_NE(metrics.expose().find("lucid_storage_free_bytes{service=\"session-storage\"} 5000\n"), std::string::npos);
+}
+
 TEST_F(StorageTest, AMissingPackIsCorruptionNotAbsence) {
   put(0);
   system_files().remove(pack_path(0));

@@ -99,6 +99,40 @@ TEST(Sender, WaitsForAProcessorThatIsNotThereAndAnotherSessionIsNotHeldUp) {
   EXPECT_EQ(b.sequences(stuck), up_to(1));
 }
 
+TEST(Sender, TheAgeOfTheOldestSegmentGrowsWhileTheProcessorHangsAndGapsMakeItNoYounger) {
+  Bench b;
+  EXPECT_EQ(b.sender->waiting_ms(), 0);
+  std::promise<void> go_on;
+  std::shared_future<void> gone_on = go_on.get_future();
+  std::atomic<int> calls{0};
+  b.processor.judge([&](const rec::OpenedSegment&) {
+    ++calls;
+    gone_on.wait();
+  });
+  Id id = new_id();
+  b.processor.expect_from(id, 3);  // it will ask for 3 and 4, which nobody has: gaps go in front
+  auto closed = std::chrono::steady_clock::now();
+  b.sender->enqueue(b.segment(id, 5));
+  ASSERT_TRUE(eventually([&] { return calls == 1; }));
+  ASSERT_TRUE(eventually([&] { return b.sender->waiting_ms() >= 30; }));
+  auto age = [&] { return std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - closed).count(); };
+  EXPECT_LE(b.sender->waiting_ms(), age());
+  std::atomic<int> judged{0};
+  std::promise<void> last;
+  std::shared_future<void> at_last = last.get_future();
+  b.processor.judge([&](const rec::OpenedSegment& s) {
+    ++judged;
+    if (s.sequence == 3) at_last.wait();
+  });
+  go_on.set_value();
+  ASSERT_TRUE(eventually([&] { return b.sender->backlog(id) == 3; }));
+  std::int64_t least = age();
+  EXPECT_GE(b.sender->waiting_ms() + 5, least) << "a gap is as old as what it stands before";
+  last.set_value();
+  EXPECT_TRUE(b.sender->wait_until_empty(5s));
+  EXPECT_EQ(b.sender->waiting_ms(), 0);
+}
+
 TEST(Sender, DropsASessionThatIsNotOursAnyMoreAndSaysSo) {
   Bench b;
   b.processor.judge([](const rec::OpenedSegment& s) {

@@ -68,3 +68,40 @@ TEST(SessionStates, SurviveARestartAndAFullDiskAndUnreadableOnesAreSetAside) {
   loaded[0].last_ms = 90'000;  // the wall clock went back: session time does not
   EXPECT_EQ(started_steady_now(loaded[0], clock), clock.steady_ms() - 90'000);
 }
+
+TEST(RecorderMetrics, TellTheAgeOfTheOldestUncommittedSegmentWhenTheyAreAskedAlsoAfterARestart) {
+  TempDir dir;
+  SystemRandom random;
+  SystemClock clock;
+  runtime::Metrics metrics;
+  runtime::Log log("test");
+  std::atomic<bool> hangs{true};
+  Processor processor;
+  processor.judge([&](const rec::OpenedSegment&) {
+    if (hangs) throw Error(ErrorKind::unavailable, "away");
+  });
+  Pipeline pipeline;
+  auto value = [&](const std::string& name) {
+    std::string text = metrics.expose(), line = "\n" + name + " ";
+    auto at = text.find(line);
+    return at == std::string::npos ? -1 : std::stod(text.substr(at + line.size()));
+  };
+  {  // what an earlier process left
+    Spool spool({.directory = dir.path() + "/spool"}, system_files(), random, processor.key(), log, {});
+    SegmentPtr segment = spool.open_segment(new_id(), 0, 1);
+    ASSERT_TRUE(spool.append(segment, {0, 0, 90, true}, records_of(0, "left behind")));
+  }
+  auto began = std::chrono::steady_clock::now();
+  RecorderConfig config;
+  config.directory = dir.path();
+  Recorder recorder(config, {system_files(), clock, random, metrics, processor.key(), processor.client(), pipeline.client()});
+  auto age = [&] { return std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count(); };
+  const std::string name = "lucid_recorder_oldest_segment_age_seconds";
+  ASSERT_TRUE(eventually([&] { return value(name) >= 0.05; })) << "nothing but time goes by";
+  EXPECT_LE(value(name), age()) << "it counts from the restart";
+  EXPECT_EQ(value("lucid_recorder_backlog_segments"), 1);
+  EXPECT_GT(value("lucid_recorder_spool_bytes"), 0);
+  hangs = false;
+  EXPECT_TRUE(eventually([&] { return value(name) == 0; }));
+  EXPECT_EQ(value("lucid_recorder_backlog_segments"), 0);
+}
