@@ -59,6 +59,7 @@ void add_client_commands(Program& program) {
   add_key_commands(program);
   add_rdp_commands(program);
   add_node_commands(program);
+  add_top_command(program);
 }
 
 }  // namespace lucid::cli

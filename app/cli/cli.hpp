@@ -50,8 +50,9 @@ void add_frame_commands(Program& program);   // frame frames
 void add_bundle_commands(Program& program);  // bundle verify
 void add_health_command(Program& program);
 void add_key_commands(Program& program);
-void add_rdp_commands(Program& program);     // connect servers
-void add_node_commands(Program& program);    // node nodes pools poot payouts statement
+void add_rdp_commands(Program& program);   // connect servers
+void add_node_commands(Program& program);  // node nodes pools poot payouts statement
+void add_top_command(Program& program);
 void add_client_commands(Program& program);  // all of these
 
 }  // namespace lucid::cli

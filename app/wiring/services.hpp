@@ -14,15 +14,16 @@ struct ServiceName {
   const char* name;
   std::uint16_t port;
 };
-inline constexpr std::array<ServiceName, 9> kServices{{{"session-storage", 8086},
-                                                       {"chunk-processor", 8085},
-                                                       {"session-pipeline", 8083},
-                                                       {"session-recorder", 8084},
-                                                       {"rdp-server-manager", 8081},
-                                                       {"session-controller", 8082},
-                                                       {"xrdp-integration", 8089},
-                                                       {"node-management", 8095},
-                                                       {"session-api", 8087}}};
+inline constexpr std::array<ServiceName, 10> kServices{{{"session-storage", 8086},
+                                                        {"chunk-processor", 8085},
+                                                        {"session-pipeline", 8083},
+                                                        {"session-recorder", 8084},
+                                                        {"rdp-server-manager", 8081},
+                                                        {"session-controller", 8082},
+                                                        {"xrdp-integration", 8089},
+                                                        {"resource-monitor", 8090},
+                                                        {"node-management", 8095},
+                                                        {"session-api", 8087}}};
 
 // A table with one real row; the others only say where they are reached.
 std::vector<runtime::Module> alone(runtime::Module module);

@@ -86,6 +86,13 @@ SqliteConnection::Statement& SqliteConnection::Statement::integer(int index, std
   return *this;
 }
 
+SqliteConnection::Statement& SqliteConnection::Statement::blob(int index, ByteView value) {
+  int code = sqlite3_bind_blob64(statement_, index, value.data() != nullptr ? static_cast<const void*>(value.data()) : "", value.size(),
+                                 SQLITE_STATIC);
+  if (code != SQLITE_OK) connection_.fail(code, "bind");
+  return *this;
+}
+
 bool SqliteConnection::Statement::step() {
   int code = sqlite3_step(statement_);
   if (code == SQLITE_ROW) return true;
@@ -96,6 +103,11 @@ bool SqliteConnection::Statement::step() {
 std::string SqliteConnection::Statement::text_at(int column) const {
   const auto* text = reinterpret_cast<const char*>(sqlite3_column_text(statement_, column));
   return {text != nullptr ? text : "", static_cast<std::size_t>(sqlite3_column_bytes(statement_, column))};
+}
+
+ByteView SqliteConnection::Statement::blob_at(int column) const {
+  const auto* bytes = static_cast<const std::uint8_t*>(sqlite3_column_blob(statement_, column));
+  return {bytes, bytes != nullptr ? static_cast<std::size_t>(sqlite3_column_bytes(statement_, column)) : 0};
 }
 
 }  // namespace lucid::store

@@ -9,6 +9,7 @@
 
 #include <sqlite3.h>
 
+#include "lib/base/bytes.hpp"
 #include "lib/base/error.hpp"
 
 namespace lucid::store {
@@ -35,8 +36,10 @@ class SqliteConnection {
     // The bound text must live until the statement ends.
     Statement& text(int index, std::string_view value);
     Statement& integer(int index, std::int64_t value);
-    bool step();  // true: a row; false: done
+    Statement& blob(int index, ByteView value);  // as text(): must live until the statement ends
+    bool step();                                 // true: a row; false: done
     std::string text_at(int column) const;
+    ByteView blob_at(int column) const;  // valid until the next step
     std::int64_t integer_at(int column) const { return sqlite3_column_int64(statement_, column); }
 
    private:
