@@ -24,6 +24,10 @@ if [ ${#missing[@]} -gt 0 ]; then
   as_root apt-get install -y -q --no-install-recommends "${missing[@]}" >&2
   # Debian starts its own xrdp at once: a second door on 3389, and one that nobody records. Lucid runs xrdp itself.
   if [[ " ${missing[*]} " == *" xrdp "* ]] && [ -d /run/systemd/system ]; then as_root systemctl disable --now xrdp xrdp-sesman >&2; fi
+  # And its own Prometheus and exporter, on 9090 and 9100: the tests run theirs.
+  for service in prometheus prometheus-node-exporter; do
+    if [[ " ${missing[*]} " == *" $service "* ]] && [ -d /run/systemd/system ]; then as_root systemctl disable --now "$service" >&2; fi
+  done
 fi
 if [ $blake3 = 1 ]; then
   # Only the C sources are used; unpacking spares the package's Rust dependencies.

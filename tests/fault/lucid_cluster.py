@@ -21,13 +21,15 @@ SERVICES = {"session-storage": 8086, "session-pipeline": 8083, "chunk-processor"
 
 # Those of RDP desktops; they need root.
 RDP_SERVICES = {"rdp-server-manager": 8081, "session-controller": 8082, "xrdp-integration": 8089}
+# The ten.
+ALL_SERVICES = {**SERVICES, **RDP_SERVICES, "node-management": 8095, "resource-monitor": 8090}
 
 
 class Service:
     """One service process, restarted at once whenever it ends."""
 
-    def __init__(self, name, data, offset, flags=(), log=None):
-        self.name, self.data, self.offset, self.flags = name, data, offset, list(flags)
+    def __init__(self, name, data, offset, flags=(), log=None, environment=None):
+        self.name, self.data, self.offset, self.flags, self.environment = name, data, offset, list(flags), environment or {}
         self.restarts = -1
         self.stopping = False
         self.process = None
@@ -37,7 +39,7 @@ class Service:
         self.thread.start()
 
     def _start(self):
-        environment = dict(os.environ, LUCID_PORT_OFFSET=str(self.offset), LOG_LEVEL="warn")
+        environment = dict(os.environ, LUCID_PORT_OFFSET=str(self.offset), LOG_LEVEL="warn", **self.environment)
         self.process = subprocess.Popen([BIN / self.name, "--data", self.data, *self.flags], env=environment, stdout=self.log, stderr=self.log)
         self.restarts += 1
 
@@ -65,12 +67,12 @@ class Service:
 
 
 class Cluster:
-    def __init__(self, work, data=None, flags=None, services=SERVICES):
-        """`flags`: further arguments of a service by its name."""
+    def __init__(self, work, data=None, flags=None, services=SERVICES, environment=None):
+        """`flags`: further arguments, `environment`: further variables of a service by its name."""
         self.work = pathlib.Path(work)
         self.data = pathlib.Path(data or self.work / "data")
         self.offset = random.randrange(2000, 20000)
-        self.services = {name: Service(name, self.data, self.offset, (flags or {}).get(name, ()), self.work) for name in services}
+        self.services = {name: Service(name, self.data, self.offset, (flags or {}).get(name, ()), self.work, (environment or {}).get(name)) for name in services}
         self.ports = services
         self.url = f"http://127.0.0.1:{8087 + self.offset}"
         self.token = None

@@ -111,6 +111,11 @@ class RdpClient:
     def type(self, text):
         self.xdotool("type", "--delay", "25", text)
 
+    def enter(self, text):
+        """A line at the shell's prompt. Return by its name: xdotool's newline is a key this X server has no place for."""
+        self.type(text)
+        self.xdotool("key", "Return")
+
     def stop(self):
         if self.process.poll() is None:
             self.process.terminate()

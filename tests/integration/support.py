@@ -19,7 +19,7 @@ import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests/fault"))
-from lucid_cluster import BIN, SERVICES, Cluster  # noqa: E402,F401
+from lucid_cluster import ALL_SERVICES, BIN, SERVICES, Cluster  # noqa: E402,F401
 
 wait = Cluster.wait
 
