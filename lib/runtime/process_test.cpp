@@ -192,7 +192,7 @@ TEST(Process, StartsInOrderServesAndStopsInReverse) {
   auto body = parse_json(as_text(health.body)).value().as_object();
   EXPECT_EQ(body.at("service").as_string(), "session-api");
   EXPECT_EQ(body.at("checks").as_array()[0].at("detail").as_string(), "is away");
-  EXPECT_EQ(body.at("failed"), json::value({"storage"})) << "what is wrong, at a glance";
+  EXPECT_EQ(body.at("failed"), json::value(json::array{"storage"})) << "what is wrong, at a glance";
   call.target = "/ready";
   EXPECT_EQ(as_text(client.send(call).body), as_text(health.body));
   EXPECT_EQ(client.get_json("/version").at("service").as_string(), "session-api");

@@ -55,11 +55,19 @@ void DisplayFiles::remove(int display) const {
 }
 
 std::vector<int> DisplayFiles::orphans(const std::set<uid_t>& uids, const std::set<uid_t>& known, const ProcessTable& processes) const {
+  return without_server([&](uid_t owner) { return uids.contains(owner) || !known.contains(owner); }, processes);
+}
+
+std::vector<int> DisplayFiles::left_by(uid_t uid, const ProcessTable& processes) const {
+  return without_server([uid](uid_t owner) { return owner == uid; }, processes);
+}
+
+std::vector<int> DisplayFiles::without_server(const std::function<bool(uid_t)>& concerns, const ProcessTable& processes) const {
   std::set<int> found;
   auto look = [&](const std::string& path, std::optional<int> display) {
     struct stat status{};
     if (!display || ::lstat(path.c_str(), &status) != 0) return;
-    if (!uids.contains(status.st_uid) && known.contains(status.st_uid)) return;  // somebody else's X server
+    if (!concerns(status.st_uid)) return;  // somebody else's X server
     auto server = x_server(*display);
     if (!server || !processes.one(*server)) found.insert(*display);
   };

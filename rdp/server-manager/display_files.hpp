@@ -2,6 +2,7 @@
 // ends in peace; after a KILL we do, else the number is lost for good. The root directory is a parameter for tests. Any thread.
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <set>
 #include <string>
@@ -25,7 +26,11 @@ class DisplayFiles {
   // Displays with files of one of `uids` or of a user that exists no more (`known` says which do), whose X server does not run.
   std::vector<int> orphans(const std::set<uid_t>& uids, const std::set<uid_t>& known, const ProcessTable& processes) const;
 
+  // Displays with files of that user whose X server does not run: also of one that nobody was told of, because it was killed as it started.
+  std::vector<int> left_by(uid_t uid, const ProcessTable& processes) const;
+
  private:
+  std::vector<int> without_server(const std::function<bool(uid_t)>& concerns, const ProcessTable& processes) const;
   std::string lock(int display) const;
   std::string socket(int display) const;
   const std::string sockdir_, root_;

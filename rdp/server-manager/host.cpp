@@ -287,9 +287,13 @@ bool Host::end(const Record& r, Part part) {
 }
 
 void Host::erase(const Record& r) {
-  if (r.ephemeral && !r.account.empty())
+  if (r.ephemeral && !r.account.empty()) {
+    // While the account is there its number is nobody else's.
+    if (r.uid != 0)
+      for (int display : displays_.left_by(r.uid, table_)) displays_.remove(display);
     accounts_.remove({.name = r.account, .uid = r.uid, .gid = r.gid, .gecos = "", .home = r.home},
                      r.keep_home ? Accounts::Home::kept : Accounts::Home::removed);
+  }
   system_files().remove_tree(directory(r.slot));
   cgroups_.remove(r.slot.text());
 }

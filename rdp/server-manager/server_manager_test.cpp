@@ -263,6 +263,8 @@ TEST(Orphans, DisplaysAreThoseOfOurOrUnknownUsersWhoseXServerIsGone) {
   EXPECT_EQ(files.orphans({me}, {me}, processes), (std::vector<int>{11, 12, 13, 14}));
   EXPECT_EQ(files.orphans({}, {}, processes), (std::vector<int>{11, 12, 13, 14}));  // a user that exists no more
   EXPECT_EQ(files.orphans({}, {me}, processes), std::vector<int>{});                // somebody else's
+  EXPECT_EQ(files.left_by(me, processes), (std::vector<int>{11, 12, 13, 14}));
+  EXPECT_EQ(files.left_by(me + 1, processes), std::vector<int>{});
   EXPECT_EQ(files.x_server(10), 500);
   write(root.path() + "/run/xrdp/sockdir/xrdpapi_10", "");
   write(root.path() + "/run/xrdp/sockdir/xrdpapi_110", "");

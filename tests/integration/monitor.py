@@ -13,7 +13,7 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 from rdp_client import RdpClient
-from support import ALL_SERVICES, Api, Cluster, Report, wait
+from support import ALL_SERVICES, Api, Cluster, Report, request, wait
 
 report = Report("monitor")
 INTERVAL = 5
@@ -157,17 +157,27 @@ class Readings:
         members, rss = family(self.roots)
         total, available = free_bytes()
         return {
+            "connection": self.connection(), "frames": self.frames(),
             "services": {name: (process_seconds([pid]), resident(pid)) for name, pid in self.pids.items()},
             "time": time.monotonic(), "cpu": cpu_times(), "members": members, "rss": rss, "total": total, "available": available, "df": df("/"),
             "pressure": pressed, "session_seconds": process_seconds(members), "written": written_bytes(members),
             "interface": interface_counters(self.interface.name), "cgroup": cgroup_v1(self.session), "load": [float(f) for f in read("/proc/loadavg").split()[:3]],
         }
 
-    def near(self, what, mine, theirs, floor=0.0, percent=2.0):
-        """Within 2 %, of what the other tool says or of `floor` where the reading is nearly nothing."""
+    def connection(self):
+        """(bytes from, bytes to) the session's client, by the gateway's own list."""
+        mine = next(c for c in self.api.get("/rdp/connections")["connections"] if c["session_id"] == self.session)
+        return time.monotonic(), mine["bytes_up"], mine["bytes_down"]
+
+    def frames(self):
+        text = request(self.cluster.ports["session-recorder"] + self.cluster.offset, "GET", "/metrics").body.decode()
+        return time.monotonic(), float(next(line.split()[1] for line in text.splitlines() if line.startswith("lucid_recorder_frames_total ")))
+
+    def near(self, what, mine, theirs, floor=0.0, slack=0.0):
+        """Within 2 %, of what the other tool says or of `floor` where the reading is nearly nothing. `slack`: what comes at once may fall on either side."""
         if mine is None:
             return report.check(f"{what}: measured", False, "null")
-        allowed = percent / 100 * max(abs(theirs), floor)
+        allowed = 0.02 * max(abs(theirs), floor) + slack
         off = abs(mine - theirs) / max(abs(theirs), floor, 1e-12) * 100
         return report.check(f"{what}: {mine:.6g} here, {theirs:.6g} by the other tool ({off:.2f} % off)", abs(mine - theirs) <= allowed, (mine, theirs, allowed))
 
@@ -211,6 +221,12 @@ class Readings:
         report.check(f"the session works ({session['cpu_ratio']:.2f} cores, {session['write_bytes_per_second'] / 1e6:.1f} MB/s)", session["cpu_ratio"] > 0.2 and session["write_bytes_per_second"] > 1e5, session)
         self.near("the session's CPU, by /proc/PID/stat", session["cpu_ratio"], (after["session_seconds"] - before["session_seconds"]) / seconds)
         self.near("the session's memory, by ps", session["memory_bytes"], after["rss"])
+        took = after["connection"][0] - before["connection"][0]
+        frames = (after["frames"][1] - before["frames"][1]) / (after["frames"][0] - before["frames"][0])
+        sent = (after["connection"][2] - before["connection"][2]) / took
+        self.near("bytes to the session's client, by the gateway's list", session["transmit_bytes_per_second"], sent, slack=sent / (frames * INTERVAL))
+        self.near("frames of the session, by the recorder's counter", session["frames_per_second"], frames, slack=1 / INTERVAL)
+        report.check(f"there are frames ({frames:.1f} a second)", frames > 5)
         report.check(f"the session's processes, by ps: {session['processes']}", session["processes"] == len(after["members"]), (session, sorted(after["members"])))
         self.near("the session's bytes written, by /proc/PID/io", session["write_bytes_per_second"], (after["written"] - before["written"]) / seconds)
         for name, (spent, rss) in after["services"].items():
@@ -258,7 +274,7 @@ def open_session(api, work):
     program = pathlib.Path(tempfile.mkstemp(prefix="lucid-", suffix=".py")[1])
     program.write_text(PROGRAM)
     program.chmod(0o644)
-    client.enter(f"cd; /usr/bin/python3 {program} &")
+    client.enter(f"cd; /usr/bin/python3 {program} & until read -t 0.04; do echo $RANDOM; done")
     return session, client, program
 
 

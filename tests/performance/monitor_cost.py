@@ -105,6 +105,7 @@ def main():
                 peer.stop()
             for session in sessions:
                 cluster.call("POST", f"/api/v1/sessions/{session}/terminate", timeout=30)
+            wait(lambda: not cluster.json("GET", "/api/v1/rdp/servers")["servers"], 120, "the desktops to be gone")
             cluster.stop()
 
 
