@@ -1,62 +1,13 @@
 // kill -9 at every single change of what is kept, before it and after it: a new controller on the same documents brings every session
 // where it was going, with nothing made twice and nothing left over.
 #include "lib/store/memory_documents.hpp"
+#include "lib/store/mortal_documents.hpp"
 #include "rdp/controller/test_harness.hpp"
 
 using namespace lucid;
 using namespace lucid::controller;
 
 namespace {
-
-// Dies at the nth change: from then on every call throws, as if the process were gone.
-class MortalDocuments final : public store::Documents {
- public:
-  MortalDocuments(store::Documents& inner, int dies_at, bool after) : inner_(inner), dies_at_(dies_at), after_(after) {}
-  bool dead() const { return dead_; }
-
-  bool insert(const std::string& c, const std::string& k, const std::string& j) override {
-    return change([&] { return inner_.insert(c, k, j); });
-  }
-  std::vector<bool> insert_many(std::span<const Insert> inserts) override {
-    return change([&] { return inner_.insert_many(inserts); });
-  }
-  std::optional<store::Document> get(const std::string& c, const std::string& k) override { return alive(), inner_.get(c, k); }
-  bool replace(const std::string& c, const std::string& k, const std::string& j, std::int64_t v) override {
-    return change([&] { return inner_.replace(c, k, j, v); });
-  }
-  void put(const std::string& c, const std::string& k, const std::string& j) override {
-    change([&] { return inner_.put(c, k, j), true; });
-  }
-  bool remove(const std::string& c, const std::string& k) override {
-    return change([&] { return inner_.remove(c, k); });
-  }
-  std::uint64_t remove_range(const std::string& c, const std::string& f, const std::string& t) override {
-    return change([&] { return inner_.remove_range(c, f, t); });
-  }
-  std::vector<store::Document> scan(const std::string& c, const store::Scan& s) override { return alive(), inner_.scan(c, s); }
-  std::uint64_t count(const std::string& c, const std::string& f, const std::string& t) override { return alive(), inner_.count(c, f, t); }
-
- private:
-  void alive() const {
-    if (dead_) throw Error(ErrorKind::unavailable, "killed", "the process is gone");
-  }
-  template <class F>
-  auto change(F f) -> decltype(f()) {
-    std::lock_guard lock(mutex_);
-    alive();
-    if (++changes_ != dies_at_) return f();
-    if (after_) f();
-    dead_ = true;
-    alive();
-    return f();
-  }
-  store::Documents& inner_;
-  const int dies_at_;
-  const bool after_;
-  std::mutex mutex_;
-  int changes_ = 0;
-  std::atomic<bool> dead_{false};
-};
 
 struct Killed {};
 
@@ -154,7 +105,7 @@ class Story {
     });
   }
   Harness h_{std::make_unique<store::MemoryDocuments>()};
-  MortalDocuments mortal_;
+  store::MortalDocuments mortal_;
   contracts::RdpSessionRequest request_;
   bool killed_ = false;
 };

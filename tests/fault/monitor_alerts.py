@@ -24,7 +24,7 @@ import threading
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "integration"))
-from rdp_client import RdpClient
+from rdp_client import open_desktop, readable_file
 from support import ALL_SERVICES, Api, Cluster, Report, wait
 
 report = Report("monitor alerts")
@@ -195,23 +195,6 @@ class Faults:
         return strange
 
 
-def open_session(api, work):
-    answer = api.ask("POST", "/sessions", {"name": "leaking", "target": {"kind": "rdp", "resolution": "1024x768"}})
-    assert answer.status == 201, answer
-    session = answer.json["id"]
-    assert api.act(session, "start").status == 200
-    wait(lambda: api.get(f"/sessions/{session}")["rdp"]["state"] == "ready", 30, "the desktop")
-    client = RdpClient(work, api.get(f"/sessions/{session}/connection"))
-    client.first_frame()
-    client.open_terminal()
-    script = pathlib.Path(tempfile.mkdtemp(prefix="lucid-leak-"))
-    script.chmod(0o755)
-    (script / "leak.sh").write_text(LEAK + "\n")
-    (script / "leak.sh").chmod(0o644)
-    client.enter(f"cd; cp {script}/leak.sh .")
-    return session, client
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--interval", type=int, default=2, help="seconds between two looks of the monitor (default 2; the service's own default is 5)")
@@ -231,6 +214,7 @@ def main():
             print(f"not run: no loop device can be mounted here: {mounted.stderr.strip()}", flush=True)
             return 77
         cluster = client = stream = None
+        leak = readable_file(LEAK + "\n", ".sh")
         receiver = Receiver()
         try:
             environment = {"LD_PRELOAD": str(FAKETIME), "FAKETIME_TIMESTAMP_FILE": str(clock), "FAKETIME_NO_CACHE": "1", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
@@ -242,7 +226,8 @@ def main():
             assert made.status == 201, made
             receiver.secret = made.json["secret"]
             stream = Stream(port, cluster.token)
-            session, client = open_session(api, work)
+            session, client = open_desktop(api, work, "leaking")
+            client.enter(f"cd; cp {leak} leak.sh")
             faults = Faults(cluster, api, receiver, interval, api.get("/monitor/rules")["rules"])
             resolved_later = faults.clock_moved(clock)
             faults.service_killed()
@@ -270,6 +255,7 @@ def main():
                     api.reach(session, "terminated", 20)
                 cluster.stop()
             receiver.stop()
+            leak.unlink()
             subprocess.run(["umount", mount], check=True)
     return report.end()
 

@@ -12,7 +12,7 @@ import tempfile
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
-from rdp_client import RdpClient
+from rdp_client import open_desktop, readable_file
 from support import ALL_SERVICES, Api, Cluster, Report, request, wait
 
 report = Report("monitor")
@@ -284,22 +284,6 @@ class Readings:
             writer.wait()
 
 
-def open_session(api, work):
-    answer = api.ask("POST", "/sessions", {"name": "measured", "target": {"kind": "rdp", "resolution": "1024x768"}})
-    assert answer.status == 201, answer
-    session = answer.json["id"]
-    assert api.act(session, "start").status == 200
-    wait(lambda: api.get(f"/sessions/{session}")["rdp"]["state"] == "ready", 30, "the desktop")
-    client = RdpClient(work, api.get(f"/sessions/{session}/connection"))
-    client.first_frame()
-    client.open_terminal()
-    program = pathlib.Path(tempfile.mkstemp(prefix="lucid-", suffix=".py")[1])
-    program.write_text(PROGRAM)
-    program.chmod(0o644)
-    client.enter(f"cd; /usr/bin/python3 {program} & until read -t 0.04; do echo $RANDOM; done")
-    return session, client, program
-
-
 def history(api):
     """What was seen is in the history, by its own clock."""
     answer = api.get("/monitor/history?metric=host_cpu_used_ratio&step=5")
@@ -345,7 +329,9 @@ def main():
             cluster = Cluster(work, services=ALL_SERVICES)
             api = Api(cluster.ports["session-api"] + cluster.offset, cluster.token)
             wait(lambda: api.ask("GET", "/monitor/host").status == 200, 10, "the first look")
-            session, client, program = open_session(api, work)
+            program = readable_file(PROGRAM, ".py")
+            session, client = open_desktop(api, work, "measured")
+            client.enter(f"cd; /usr/bin/python3 {program} & until read -t 0.04; do echo $RANDOM; done")
             stress = subprocess.Popen(["stress-ng", "--cpu", "1", "--cpu-load", str(CPU_WORK), "--vm", "1", "--vm-bytes", f"{MEMORY_MB}m", "--vm-keep", "--vm-hang", "0", "--quiet"])
             roots = next(s for s in api.get("/rdp/servers")["servers"] if s["id"] == session)["pids"]
             time.sleep(2)

@@ -4,10 +4,12 @@ xfreerdp gets the routing token; rdesktop can send none and is admitted by its a
 """
 import ctypes
 import os
+import pathlib
 import subprocess
+import tempfile
 import time
 
-from support import Screen
+from support import Screen, wait
 
 
 BACKGROUND = 0x305070
@@ -127,3 +129,25 @@ class RdpClient:
         self.pixels.close()
         self.screen.stop()
         self.log.close()
+
+
+def open_desktop(api, work, name):
+    """(session id, client) of a new recorded desktop, a client connected, a terminal open on it."""
+    answer = api.ask("POST", "/sessions", {"name": name, "target": {"kind": "rdp", "resolution": "1024x768"}})
+    assert answer.status == 201, answer
+    session = answer.json["id"]
+    assert api.act(session, "start").status == 200
+    wait(lambda: api.get(f"/sessions/{session}")["rdp"]["state"] == "ready", 30, "the desktop")
+    client = RdpClient(work, api.get(f"/sessions/{session}/connection"))
+    client.first_frame()
+    client.open_terminal()
+    return session, client
+
+
+def readable_file(text, suffix):
+    """A file every account may read; its owner unlinks it."""
+    handle, path = tempfile.mkstemp(prefix="lucid-", suffix=suffix)
+    with os.fdopen(handle, "w") as file:
+        file.write(text)
+    os.chmod(path, 0o644)
+    return pathlib.Path(path)
